@@ -1,0 +1,42 @@
+/**
+ * The service's typed events: every change of state that a person may want to see. Reports and the dashboard are folds over them;
+ * checks explain with them and prove nothing by them.
+ */
+import type { Host } from './host.ts'
+
+export type ServiceEvent =
+  // Nameserver
+  | { readonly kind: 'broker-registered'; readonly broker: string }
+  | { readonly kind: 'broker-silent'; readonly broker: string; readonly silentMs: number }
+  | { readonly kind: 'route-changed'; readonly shard: number; readonly epoch: number; readonly broker: string }
+  // Volume
+  | { readonly kind: 'copy-promised'; readonly volume: number; readonly epoch: number; readonly owner: string }
+  | { readonly kind: 'copy-refused'; readonly volume: number; readonly epoch: number; readonly promisedEpoch: number }
+  | { readonly kind: 'copy-torn-tail-cut'; readonly volume: number; readonly fromSize: number; readonly toSize: number }
+  | { readonly kind: 'copy-state-changed'; readonly volume: number; readonly copy: string; readonly state: string }
+  | { readonly kind: 'volume-attached'; readonly volume: number; readonly epoch: number; readonly size: number; readonly repairedCopies: number }
+  | { readonly kind: 'volume-lost'; readonly volume: number; readonly epoch: number; readonly reason: string }
+  // Broker
+  | { readonly kind: 'shard-state-changed'; readonly shard: number; readonly epoch: number; readonly from: string; readonly to: string }
+  | { readonly kind: 'owner-found-silent'; readonly shard: number; readonly epoch: number }
+  | { readonly kind: 'session-opened'; readonly clientId: string; readonly epoch: number; readonly proxy: string; readonly sessionPresent: boolean }
+  | { readonly kind: 'session-taken-over'; readonly clientId: string; readonly epoch: number; readonly by: 'kicked' | 'lease-ended' }
+  | { readonly kind: 'session-ended'; readonly clientId: string; readonly incarnation: number }
+  | { readonly kind: 'message-stored'; readonly shard: number; readonly offset: number; readonly topic: string; readonly publisher: string }
+  // Proxy
+  | { readonly kind: 'routes-adopted'; readonly shard: number; readonly epoch: number; readonly broker: string }
+  | { readonly kind: 'client-connected'; readonly clientId: string; readonly version: number }
+  | { readonly kind: 'client-closed'; readonly clientId: string; readonly reason: string }
+  | { readonly kind: 'session-suspended'; readonly clientId: string }
+  | { readonly kind: 'session-resumed'; readonly clientId: string }
+  // Cloud
+  | { readonly kind: 'target-state-changed'; readonly target: string; readonly healthy: boolean }
+  | { readonly kind: 'connections-reset'; readonly target: string; readonly count: number }
+  | { readonly kind: 'answer-changed'; readonly name: string; readonly addresses: readonly string[] }
+  // Client
+  | { readonly kind: 'client-state-changed'; readonly clientId: string; readonly from: string; readonly to: string; readonly why: string }
+
+/** Records an event. Callers ask `host.recording` first, so that an event nobody sees is never built. */
+export function emit(host: Host, event: ServiceEvent): void {
+  host.record(event)
+}

@@ -1,0 +1,73 @@
+/**
+ * Frames of internal calls: length (4), version (1), message number (1), request id (4), body. A frame that does not decode to the last byte,
+ * announces more than `MAXIMUM_FRAME_BYTES`, or speaks another version is rejected, and the connection with it: after one wrong byte no later one can be trusted.
+ */
+import { type Field, Reader, record, Writer } from './codec.ts'
+import { type Message, type MessageName, messages } from './messages.ts'
+
+export const FRAME_VERSION = 1
+export const MAXIMUM_FRAME_BYTES = 16 << 20
+const HEADER_BYTES = 10
+
+interface Shape {
+  readonly name: MessageName
+  readonly number: number
+  readonly body: Field<object>
+}
+
+const shapes: (Shape | undefined)[] = []
+const shapeOf = new Map<MessageName, Shape>()
+for (const [name, entry] of Object.entries(messages)) {
+  const shape: Shape = { name: name as MessageName, number: entry.number, body: record(entry.body) as unknown as Field<object> }
+  if (shapes[entry.number] !== undefined) throw new Error(`message number ${entry.number} is given twice`)
+  shapes[entry.number] = shape
+  shapeOf.set(shape.name, shape)
+}
+
+const writer = new Writer()
+
+/** @param requestId 0 for a notice; a reply carries its request's. */
+export function encodeFrame(requestId: number, message: Message): Buffer {
+  const shape = shapeOf.get(message.name)!
+  writer.begin()
+  writer.u32(0)
+  writer.u8(FRAME_VERSION)
+  writer.u8(shape.number)
+  writer.u32(requestId)
+  shape.body.write(writer, message)
+  writer.patchU32(0, writer.length - 4)
+  return writer.finish()
+}
+
+export type FrameError = 'too-long' | 'too-short' | 'wrong-version' | 'unknown-message' | 'malformed'
+
+/** Cuts a byte stream into frames, whatever its chunks. One for each connection. */
+export class FrameReader {
+  private rest: Buffer | undefined
+
+  /** Calls `onFrame` for each whole frame. @returns what was wrong with the first bad one, after which the stream is of no more use. */
+  read(chunk: Buffer, onFrame: (requestId: number, message: Message) => void): FrameError | undefined {
+    const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk])
+    this.rest = undefined
+    let at = 0
+    while (bytes.length - at >= 4) {
+      const length = bytes.readUInt32BE(at)
+      if (length > MAXIMUM_FRAME_BYTES) return 'too-long'
+      if (length < HEADER_BYTES - 4) return 'too-short'
+      if (bytes.length - at - 4 < length) break
+      const end = at + 4 + length
+      const reader = new Reader(bytes, at + 4, end)
+      if (reader.u8() !== FRAME_VERSION) return 'wrong-version'
+      const shape = shapes[reader.u8()]
+      if (shape === undefined) return 'unknown-message'
+      const requestId = reader.u32()
+      const message = shape.body.read(reader) as { name?: MessageName }
+      if (!reader.complete()) return 'malformed'
+      message.name = shape.name
+      onFrame(requestId, message as Message)
+      at = end
+    }
+    if (at < bytes.length) this.rest = at === 0 ? bytes : bytes.subarray(at)
+    return undefined
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Every internal call of the region: nameserver, volume, session and topic traffic. One table; `link.ts` frames and dispatches it.
+ *
+ * A request has one reply (`replies`), a notice has none. The number of a message is its place on the wire and is never used again for another.
+ * What a reply cannot say is "unknown": that is a call without a reply, and the link's word.
+ */
+import { bool, bytes, list, oneOf, type RecordValue, record, u8, u16, u32, u53, utf8, type Value } from './codec.ts'
+
+/** A subscription as session and topic shards keep it. */
+export const subscriptionField = record({
+  filter: utf8,
+  qos: u8,
+  noLocal: bool,
+  retainAsPublished: bool,
+  retainHandling: u8,
+  /** 0 where none was given. */
+  subscriptionIdentifier: u32,
+})
+export type Subscription = Value<typeof subscriptionField>
+
+const shardEpoch = record({ shard: u16, epoch: u32 })
+
+export const messages = {
+  // Nameserver
+  register: { number: 1, body: { broker: utf8, bootId: u32, zone: utf8, host: utf8, port: u16, serving: list(shardEpoch) } },
+  registered: { number: 2, body: { young: bool } },
+  heartbeat: { number: 3, body: { broker: utf8, bootId: u32 } },
+  /** `known` false: register again. `young`: up for less than one expiry, so `ownerless` means nothing yet. */
+  heartbeatAnswer: { number: 4, body: { known: bool, young: bool, ownerless: list(shardEpoch), alive: list(utf8) } },
+  pullRoutes: { number: 5, body: { instance: u32, version: u32 } },
+  /** `unchanged` when the caller's (instance, version) is still the newest; then `entries` is empty. */
+  routes: {
+    number: 6,
+    body: {
+      instance: u32,
+      version: u32,
+      young: bool,
+      unchanged: bool,
+      entries: list(record({ shard: u16, epoch: u32, broker: utf8, host: utf8, port: u16 })),
+    },
+  },
+
+  // Volume
+  volumePrepare: { number: 10, body: { volume: u16, epoch: u32, owner: utf8 } },
+  /** `leaseRemainingMs`: how long the former owner may still believe in a lease that this copy granted. */
+  volumePrepared: {
+    number: 11,
+    body: {
+      outcome: oneOf('promised', 'refused', 'failed'),
+      promisedEpoch: u32,
+      size: u53,
+      markOffset: u53,
+      trimOffset: u53,
+      epochs: list(record({ epoch: u32, offset: u53 })),
+      leaseRemainingMs: u32,
+    },
+  },
+  /** Bytes at `offset`, written under `dataEpoch` by the owner of that epoch, sent by the owner of `epoch`. Never crosses an epoch's border. */
+  volumeAppend: { number: 12, body: { volume: u16, epoch: u32, dataEpoch: u32, offset: u53, markOffset: u53, bytes } },
+  /** `durable`: all bytes below `size` are synced. `gap`: the copy's log ends at `size`, elsewhere than the write begins. */
+  volumeAppended: { number: 13, body: { outcome: oneOf('durable', 'refused', 'gap', 'failed'), promisedEpoch: u32, size: u53 } },
+  volumeCut: { number: 14, body: { volume: u16, epoch: u32, offset: u53 } },
+  volumeRead: { number: 15, body: { volume: u16, offset: u53, length: u32 } },
+  volumeData: { number: 16, body: { outcome: oneOf('read', 'trimmed', 'failed'), bytes } },
+  volumeTrim: { number: 17, body: { volume: u16, epoch: u32, offset: u53 } },
+  volumeLease: { number: 18, body: { owner: utf8, volumes: list(record({ volume: u16, epoch: u32 })) } },
+  volumeLeased: { number: 19, body: { lost: list(record({ volume: u16, epoch: u32 })) } },
+
+  // Proxy and session shard
+  ping: { number: 30, body: { proxy: utf8, bootId: u32 } },
+  /** `grantMs`: for how long, from when the ping was sent, the proxy may speak for sessions of these shards that it validated on this link. */
+  pong: { number: 31, body: { grantMs: u32, serving: list(u16) } },
+  openSession: {
+    number: 32,
+    body: {
+      shard: u16,
+      clientId: utf8,
+      proxy: utf8,
+      bootId: u32,
+      /** The proxy's number for the client's connection; with (proxy, bootId) it names this attempt, so that a retry is known as one. */
+      handle: u32,
+      cleanStart: bool,
+      /** Seconds that the session outlives its connection; 0xffffffff for ever. */
+      expirySeconds: u32,
+    },
+  },
+  sessionOpened: {
+    number: 33,
+    body: {
+      outcome: oneOf('opened', 'not-owner', 'superseded'),
+      sessionPresent: bool,
+      epoch: u32,
+      incarnation: u32,
+      subscriptions: list(subscriptionField),
+    },
+  },
+  /** Replaces the session's subscriptions; `version` grows with each change within an epoch. */
+  setSubscriptions: {
+    number: 34,
+    body: { shard: u16, clientId: utf8, epoch: u32, version: u32, subscriptions: list(subscriptionField) },
+  },
+  closeSession: { number: 35, body: { shard: u16, clientId: utf8, epoch: u32, expirySeconds: u32 } },
+  resumeSessions: { number: 36, body: { shard: u16, sessions: list(record({ clientId: utf8, epoch: u32, handle: u32 })) } },
+  sessionsResumed: { number: 37, body: { outcome: oneOf('done', 'not-owner'), superseded: list(u32) } },
+  /** From the session shard to the proxy: another connection took the session over, or it ended. */
+  kickSession: { number: 38, body: { clientId: utf8, epoch: u32, handle: u32 } },
+  kicked: { number: 39, body: {} },
+
+  // Proxy and topic shard
+  /** `sequence` numbers a session epoch's appends to one shard from 1 without gaps; 0 for QoS 0, which is not stored. */
+  publish: { number: 50, body: { shard: u16, clientId: utf8, epoch: u32, sequence: u32, message: bytes } },
+  published: { number: 51, body: { outcome: oneOf('stored', 'not-owner', 'fenced', 'gap'), offset: u53, matched: bool } },
+  /** Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link. */
+  attach: {
+    number: 52,
+    body: {
+      shard: u16,
+      clientId: utf8,
+      incarnation: u32,
+      epoch: u32,
+      version: u32,
+      handle: u32,
+      subscriptions: list(subscriptionField),
+    },
+  },
+  detach: { number: 53, body: { shard: u16, clientId: utf8, epoch: u32, handle: u32 } },
+  /** One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for QoS 0. */
+  deliver: {
+    number: 54,
+    body: {
+      shard: u16,
+      message: bytes,
+      targets: list(record({ handle: u32, sequence: u53, qos: u8, flags: u8, subscriptionIdentifiers: list(u32) })),
+    },
+  },
+  /** The subscriber acknowledged these places of its queue. */
+  acknowledge: { number: 55, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
+  endSession: { number: 56, body: { shard: u16, clientId: utf8, incarnation: u32, epoch: u32 } },
+
+  // Query
+  queryMessages: { number: 60, body: { shard: u16, topic: utf8, fromMs: u53, toMs: u53, afterOffset: u53, limit: u16 } },
+  messagesFound: {
+    number: 61,
+    body: {
+      outcome: oneOf('found', 'not-owner'),
+      messages: list(record({ offset: u53, storedAtMs: u53, message: bytes })),
+      /** More match after the last one given. */
+      more: bool,
+    },
+  },
+
+  /** The plain answer to a request that has no more to say. */
+  answer: { number: 70, body: { outcome: oneOf('done', 'not-owner', 'fenced') } },
+} as const
+
+type Table = typeof messages
+export type MessageName = keyof Table
+export type Message = { [N in MessageName]: MessageOf<N> }[MessageName]
+export type MessageOf<N extends MessageName> = { readonly name: N } & RecordValue<Table[N]['body']>
+
+/** Which message answers which request. What is not a key here is a notice or itself a reply. */
+export const replies = {
+  register: 'registered',
+  heartbeat: 'heartbeatAnswer',
+  pullRoutes: 'routes',
+  volumePrepare: 'volumePrepared',
+  volumeAppend: 'volumeAppended',
+  volumeCut: 'volumeAppended',
+  volumeRead: 'volumeData',
+  volumeTrim: 'answer',
+  volumeLease: 'volumeLeased',
+  ping: 'pong',
+  openSession: 'sessionOpened',
+  setSubscriptions: 'answer',
+  closeSession: 'answer',
+  resumeSessions: 'sessionsResumed',
+  kickSession: 'kicked',
+  publish: 'published',
+  attach: 'answer',
+  endSession: 'answer',
+  queryMessages: 'messagesFound',
+} as const satisfies Partial<Record<MessageName, MessageName>>
+
+export type RequestName = keyof typeof replies
+export type ReplyOf<N extends RequestName> = MessageOf<(typeof replies)[N]>
+export type Notice = MessageOf<'detach'> | MessageOf<'deliver'> | MessageOf<'acknowledge'>
+
+/** A message as topic shards store it and proxies carry it: encoded once by the publisher's proxy, never decoded whole on the way. */
+export const storedMessageField = record({
+  topic: utf8,
+  /** Client id of the publisher. */
+  publisher: utf8,
+  qos: u8,
+  retain: bool,
+  /** Wall clock of the publisher's proxy, for people. */
+  publishedAtMs: u53,
+  /** MQTT 5 properties that travel with the message, as on the wire, without their length; empty for 3.x. */
+  properties: bytes,
+  payload: bytes,
+})
+export type StoredMessage = Value<typeof storedMessageField>

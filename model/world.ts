@@ -1,0 +1,147 @@
+/**
+ * A World: machines in zones, what may be done to them, and the history of what happened. The runner in `scenarios/` drives one; `sim/` implements it
+ * whole on virtual time, `live/` as far as one real machine allows.
+ *
+ * A fault is a value. `apply` puts it in force and returns the handle that takes it out again; a world that cannot do a fault throws `UnsupportedFault`.
+ */
+import type { Boot, CloseReason, RecordedEvent, WorkKind } from './host.ts'
+
+/** Where a machine stands: in a zone of the region, or out on the internet (clients). */
+export const INTERNET = 'internet'
+
+export interface MachineSpec {
+  /** Stable and unique, such as `proxy-2`. */
+  readonly name: string
+  /** A zone's name, or `INTERNET`. */
+  readonly zone: string
+  /** What it is for, such as `proxy`: selectors and observers go by it. */
+  readonly role: string
+  /** IPv4, unique. A machine may stand for many network addresses only by being many machines. */
+  readonly address: string
+  readonly cores: number
+  readonly boot: Boot
+}
+
+/** The forms in which a zone goes dark at this stage. */
+export type ZoneOutageForm =
+  /** Every machine in it loses power: unsynced writes are at risk, connections die without a word. */
+  | 'power'
+  /** Machines run, and no packet enters or leaves the zone. */
+  | 'isolated'
+
+export type Fault =
+  | { readonly kind: 'zone-outage'; readonly zone: string; readonly form: ZoneOutageForm }
+  /** The process ends at once; its machine's kernel answers for it (RST, refused). Taking the fault out starts it again. */
+  | { readonly kind: 'crash'; readonly machines: readonly string[] }
+  /** As `crash`, and started again at once: nothing is left to take out. */
+  | { readonly kind: 'restart'; readonly machines: readonly string[] }
+  /** The machine loses power: unsynced writes are at risk. Taking the fault out boots it. */
+  | { readonly kind: 'power-loss'; readonly machines: readonly string[] }
+  /** The process does not run (SIGSTOP, a long collection); its kernel goes on accepting and buffering. */
+  | { readonly kind: 'pause'; readonly machines: readonly string[] }
+  /** No packet from any of `from` to any of `to`; with `bothWays` neither the other way. */
+  | { readonly kind: 'partition'; readonly from: readonly string[]; readonly to: readonly string[]; readonly bothWays: boolean }
+  /** Packets between the sets, both ways, take longer, or are lost with this probability (0 to 1) and sent again by TCP; datagrams are gone. */
+  | {
+      readonly kind: 'link'
+      readonly from: readonly string[]
+      readonly to: readonly string[]
+      readonly addedLatencyMs: number
+      readonly lossProbability: number
+    }
+  /** Every connection between the sets gets RST on both ends, once. */
+  | { readonly kind: 'connection-reset'; readonly from: readonly string[]; readonly to: readonly string[] }
+  /** `sync` fails with this probability; the pages it covered count as clean afterwards and are at the mercy of the next power loss. */
+  | { readonly kind: 'sync-failure'; readonly machines: readonly string[]; readonly probability: number }
+  /** Syncs and reads that begin now complete only after the fault is taken out. */
+  | { readonly kind: 'disk-stall'; readonly machines: readonly string[] }
+
+/** Takes a fault out again: power back, partition healed. Doing it twice does nothing. */
+export type Heal = () => void
+
+/** One entry of the history: a service's own event, or something the world did. */
+export interface HistoryEntry {
+  readonly timeUs: number
+  /** Grows by one an entry; gives an order to entries of one instant. */
+  readonly sequence: number
+  readonly machine: string
+  readonly event: RecordedEvent
+}
+
+/** What the world itself puts into the history. */
+export type WorldEvent =
+  | { readonly kind: 'fault-applied'; readonly fault: Fault }
+  | { readonly kind: 'fault-healed'; readonly fault: Fault }
+  | { readonly kind: 'process-started'; readonly bootId: number }
+  /** `injected`: a fault ended it. `threw`: a handler threw; `error` is the stack. */
+  | { readonly kind: 'process-ended'; readonly cause: 'injected' | 'threw' | 'stopped'; readonly error?: string }
+  | { readonly kind: 'connection-opened'; readonly from: string; readonly to: string }
+  | { readonly kind: 'connection-closed'; readonly from: string; readonly to: string; readonly reason: CloseReason }
+
+/**
+ * Sees the raw bytes at the sockets of chosen machines: the witnesses' source. All times are true time in µs since the world began.
+ * A connection is named by a number that is never used again.
+ */
+export interface SocketObserver {
+  onConnect(connectionId: number, machine: string, label: string, timeUs: number): void
+  onOpen(connectionId: number, timeUs: number): void
+  /** The machine wrote these bytes. */
+  onSent(connectionId: number, bytes: Buffer, timeUs: number): void
+  /** The machine received these bytes; the other end wrote them at `sentAtUs`. */
+  onReceived(connectionId: number, bytes: Buffer, timeUs: number, sentAtUs: number): void
+  /** `by` is `self` where the machine itself closed or reset it. */
+  onClosed(connectionId: number, reason: CloseReason, by: 'self' | 'peer', timeUs: number): void
+}
+
+/** Facts about disks and processes that the checks take from the world, not from the service. */
+export interface WorldObserver {
+  onFault?(fault: Fault, phase: 'applied' | 'healed', timeUs: number): void
+  onProcessStarted?(machine: string, timeUs: number): void
+  onProcessEnded?(machine: string, cause: 'injected' | 'threw' | 'stopped', error: string | undefined, timeUs: number): void
+  /** A file's bytes became durable up to `size`. */
+  onSynced?(machine: string, file: string, size: number, timeUs: number): void
+  /** A machine lost power: `lostFiles` are those of which some bytes never synced are gone or torn. */
+  onPowerLost?(machine: string, lostFiles: readonly string[], timeUs: number): void
+}
+
+export class UnsupportedFault extends Error {}
+
+export interface WorldCounters {
+  /** Events that the world dispatched. */
+  readonly events: number
+  /** Hex; equal for equal runs, whatever was recorded or checked. */
+  readonly digest: string
+}
+
+export interface World {
+  /** Adds a machine and, unless told otherwise, starts its process at once. */
+  addMachine(spec: MachineSpec): void
+  readonly machines: readonly MachineSpec[]
+  /** Ends the process in its orderly way, at most `withinMs`. */
+  stop(machine: string, withinMs: number): void
+  apply(fault: Fault): Heal
+  /** True time in µs since the world began. */
+  nowUs(): number
+  /** Calls back at a true time, outside any machine. */
+  at(timeUs: number, callback: () => void): void
+  /** Observes the sockets of every machine whose role is `role`. To be called before such machines are added. */
+  observeSockets(role: string, observer: SocketObserver): void
+  observe(observer: WorldObserver): void
+  /** Entries so far, where recording is on; else empty. */
+  readonly history: readonly HistoryEntry[]
+  /** How often each goal was reached, in the order of first reaching. */
+  readonly goals: ReadonlyMap<string, number>
+  /** Reads a file's durable bytes on a machine, past every fault: the auditor's look at the truth. */
+  durableBytes(machine: string, file: string): Buffer
+  durableFiles(machine: string, prefix: string): readonly string[]
+  counters(): WorldCounters
+}
+
+/** A world whose time is ours to move. */
+export interface VirtualWorld extends World {
+  /** Runs all that happens up to and including `timeUs`. Returns early when `stopWhen` says so after an event. */
+  run(untilUs: number, stopWhen?: () => boolean): void
+}
+
+/** Prices of work in µs a unit. */
+export type WorkPrices = Readonly<Record<WorkKind, number>>

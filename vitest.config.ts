@@ -1,0 +1,24 @@
+import { defineConfig } from 'vitest/config'
+
+const long = process.env.SQUALL_LONG === '1'
+
+/** Three kinds of tests: `unit` beside what it tests, `properties` over whole runs, `e2e` over the command line and real sockets. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['{sim,model,checks,scenarios,reports,live,bin,gallery,bench}/**/*.test.ts'],
+          exclude: ['**/*.property.test.ts', '**/*.e2e.test.ts', '**/*.long.test.ts'],
+          pool: 'threads',
+        },
+      },
+      { test: { name: 'properties', include: ['**/*.property.test.ts'], exclude: ['node_modules', 'dist'], testTimeout: 240_000 } },
+      { test: { name: 'e2e', include: ['**/*.e2e.test.ts'], exclude: ['node_modules', 'dist'], testTimeout: 60_000 } },
+      ...(long
+        ? [{ test: { name: 'long', include: ['**/*.long.test.ts'], exclude: ['node_modules', 'dist'], testTimeout: 3_600_000 } }]
+        : []),
+    ],
+  },
+})
