@@ -22,7 +22,6 @@ export type ServiceEvent =
   | { readonly kind: 'session-opened'; readonly clientId: string; readonly epoch: number; readonly proxy: string; readonly sessionPresent: boolean }
   | { readonly kind: 'session-taken-over'; readonly clientId: string; readonly epoch: number; readonly by: 'kicked' | 'lease-ended' }
   | { readonly kind: 'session-ended'; readonly clientId: string; readonly incarnation: number }
-  | { readonly kind: 'message-stored'; readonly shard: number; readonly offset: number; readonly topic: string; readonly publisher: string }
   // Proxy
   | { readonly kind: 'routes-adopted'; readonly shard: number; readonly epoch: number; readonly broker: string }
   | { readonly kind: 'client-connected'; readonly clientId: string; readonly version: number }

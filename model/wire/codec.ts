@@ -84,8 +84,10 @@ export class Writer {
     this.u32(value >>> 0)
   }
 
+  /** At most 65,535 bytes long: MQTT's strings are, and ours. */
   utf8(value: string): void {
     const bytes = Buffer.byteLength(value)
+    if (bytes > 0xffff) throw new RangeError(`expected a text of at most 65535 bytes, got ${bytes}`)
     this.u16(bytes)
     const at = this.reserve(bytes)
     this.buffer.write(value, at, bytes, 'utf8')

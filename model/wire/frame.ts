@@ -43,12 +43,15 @@ export type FrameError = 'too-long' | 'too-short' | 'wrong-version' | 'unknown-m
 
 /** Cuts a byte stream into frames, whatever its chunks. One for each connection. */
 export class FrameReader {
-  private rest: Buffer | undefined
+  /** Chunks of a frame that is not whole, put together once it is: joining at each chunk would copy a large frame again and again. */
+  private held: Buffer[] = []
+  private heldBytes = 0
+  private neededBytes = 0
 
   /** Calls `onFrame` for each whole frame. @returns what was wrong with the first bad one, after which the stream is of no more use. */
   read(chunk: Buffer, onFrame: (requestId: number, message: Message) => void): FrameError | undefined {
-    const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk])
-    this.rest = undefined
+    const bytes = this.join(chunk)
+    if (bytes === undefined) return undefined
     let at = 0
     while (bytes.length - at >= 4) {
       const length = bytes.readUInt32BE(at)
@@ -67,7 +70,26 @@ export class FrameReader {
       onFrame(requestId, message as Message)
       at = end
     }
-    if (at < bytes.length) this.rest = at === 0 ? bytes : bytes.subarray(at)
+    if (at < bytes.length) this.hold(bytes, at)
     return undefined
+  }
+
+  /** @returns the bytes to read from, or undefined while the frame at hand is not whole. */
+  private join(chunk: Buffer): Buffer | undefined {
+    if (this.heldBytes === 0) return chunk
+    this.held.push(chunk)
+    this.heldBytes += chunk.length
+    if (this.heldBytes < this.neededBytes) return undefined
+    const bytes = Buffer.concat(this.held, this.heldBytes)
+    this.held = []
+    this.heldBytes = 0
+    return bytes
+  }
+
+  private hold(bytes: Buffer, at: number): void {
+    const rest = at === 0 ? bytes : bytes.subarray(at)
+    this.held = [rest]
+    this.heldBytes = rest.length
+    this.neededBytes = rest.length < 4 ? 4 : 4 + rest.readUInt32BE(0)
   }
 }

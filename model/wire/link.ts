@@ -90,7 +90,7 @@ export class Link implements ConnectionHandler {
       replyName: replies[message.name as RequestName],
       done: done as (outcome: Outcome<Message>) => void,
     })
-    this.connection!.write(encodeFrame(requestId, message as Message))
+    this.connection!.write(encodeFrame(requestId, message as unknown as Message))
     if (deadlineMs < this.timeoutAtMs) this.armTimeout(deadlineMs)
   }
 
@@ -209,8 +209,8 @@ export class Link implements ConnectionHandler {
     let next = Number.POSITIVE_INFINITY
     for (const [requestId, waiting] of [...this.pending]) {
       if (waiting.deadlineMs <= nowMs) {
-        this.pending.delete(requestId)
-        waiting.done(UNKNOWN)
+        // A callback before this one may have broken the link, and with it answered this request.
+        if (this.pending.delete(requestId)) waiting.done(UNKNOWN)
       } else if (waiting.deadlineMs < next) next = waiting.deadlineMs
     }
     if (next < this.timeoutAtMs) this.armTimeout(next)

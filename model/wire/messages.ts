@@ -183,7 +183,8 @@ export const replies = {
 
 export type RequestName = keyof typeof replies
 export type ReplyOf<N extends RequestName> = MessageOf<(typeof replies)[N]>
-export type Notice = MessageOf<'detach'> | MessageOf<'deliver'> | MessageOf<'acknowledge'>
+/** `publish` as a notice is a QoS 0 message. */
+export type Notice = MessageOf<'publish'> | MessageOf<'detach'> | MessageOf<'deliver'> | MessageOf<'acknowledge'>
 
 /** A message as topic shards store it and proxies carry it: encoded once by the publisher's proxy, never decoded whole on the way. */
 export const storedMessageField = record({

@@ -1,0 +1,212 @@
+/**
+ * `squall run`: plays scenarios, one run for each seed, on one thread or on several, and prints them in the order in which they were asked for.
+ *
+ * A single run is told in full. Of many runs each gets a line, and those that are not as expected are told in full after it.
+ * A run that breaks, or takes its worker down, is a finding of its seed like any other: it is reported and the rest goes on.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import type { Piscina } from 'piscina'
+import { renderLine, renderSummary, renderTally } from '../reports/summary.ts'
+import type { RunResult, Verdict } from '../scenarios/result.ts'
+import { wantsColour } from './colour.ts'
+import { BadInput, exitCodes } from './exit.ts'
+import { type OpenedScenario, openScenarios, replayCommand } from './open-scenario.ts'
+import { Progress } from './progress.ts'
+import { jsonFailure, jsonResult } from './run-json.ts'
+import { playTask, type RunTask } from './run-worker.ts'
+
+interface RunOptions {
+  readonly seed?: number
+  readonly seeds?: readonly [number, number]
+  readonly set?: readonly string[]
+  readonly json?: true
+  readonly trace?: string
+  readonly jobs?: number
+}
+
+/** A run without an answer after this long hangs. */
+const RUN_LIMIT_MS = 600_000
+
+interface Planned {
+  readonly opened: OpenedScenario
+  readonly seed: number
+  readonly task: RunTask
+}
+
+type Outcome = { readonly kind: 'result'; readonly result: RunResult } | { readonly kind: 'broken'; readonly error: string }
+
+export async function runCommand(names: readonly string[], given: Record<string, unknown>): Promise<number> {
+  const options = given as RunOptions
+  const set = options.set ?? []
+  const opened = openScenarios(names, set)
+  const runs = opened.flatMap((one) => seedsFor(one, options).map((seed) => plan(one, seed, set, options.trace !== undefined)))
+  if (options.trace !== undefined && runs.length > 1)
+    throw new BadInput(`--trace writes the history of one run; this command asks for ${runs.length}`)
+  const trace = options.trace === undefined ? undefined : openTrace(options.trace)
+  const progress = new Progress(process.stderr)
+  const printer = new Printer(options.json === true, runs.length > 1, set, progress)
+  const jobs = Math.min(options.jobs ?? availableParallelism(), runs.length)
+  if (jobs > 1) await runInWorkers(runs, jobs, progress, printer)
+  else {
+    for (const [index, run] of runs.entries()) {
+      const outcome = attempt(() =>
+        playTask(run.task, (act, simulatedSeconds) =>
+          progress.show(() => `${prefix(index, runs.length)}${run.task.name} seed ${run.seed}: ${act}, ${simulatedSeconds.toFixed(0)} s`),
+        ),
+      )
+      if (trace !== undefined && outcome.kind === 'result') writeTrace(trace, outcome.result)
+      printer.print(run, outcome)
+    }
+  }
+  printer.end()
+  return printer.exitCode
+}
+
+function seedsFor(opened: OpenedScenario, options: RunOptions): readonly number[] {
+  if (options.seeds === undefined) return [options.seed ?? opened.scenario.seed ?? 1]
+  const [first, last] = options.seeds
+  return Array.from({ length: last - first + 1 }, (_, index) => first + index)
+}
+
+function plan(opened: OpenedScenario, seed: number, set: readonly string[], keepHistory: boolean): Planned {
+  const { text, file, scenario } = opened
+  return { opened, seed, task: { text, file, name: scenario.name, set, seed, keepHistory } }
+}
+
+function prefix(index: number, count: number): string {
+  return count > 1 ? `run ${index + 1} of ${count}: ` : ''
+}
+
+function attempt(run: () => RunResult): Outcome {
+  try {
+    return { kind: 'result', result: run() }
+  } catch (error) {
+    return { kind: 'broken', error: errorText(error) }
+  }
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+/** As many runs at a time as there are jobs; printed in their order, whichever is done first. */
+async function runInWorkers(runs: readonly Planned[], jobs: number, progress: Progress, printer: Printer): Promise<void> {
+  const { Piscina } = await import('piscina')
+  const pool = new Piscina({
+    filename: new URL('./run-worker.js', import.meta.url).href,
+    name: 'runTask',
+    maxThreads: jobs,
+    minThreads: jobs,
+  })
+  const outcomes: (Outcome | undefined)[] = []
+  let started = 0
+  let printed = 0
+  const lane = async (): Promise<void> => {
+    for (let index = started++; index < runs.length; index = started++) {
+      outcomes[index] = await runInWorker(pool, runs[index]!.task)
+      for (let next = outcomes[printed]; next !== undefined; next = outcomes[printed]) {
+        printer.print(runs[printed]!, next)
+        outcomes[printed++] = undefined
+      }
+      progress.show(() => `${printed} of ${runs.length} runs done`)
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: jobs }, lane))
+  } finally {
+    progress.clear()
+    await pool.destroy()
+  }
+}
+
+async function runInWorker(pool: Piscina, task: RunTask): Promise<Outcome> {
+  const limit = AbortSignal.timeout(RUN_LIMIT_MS)
+  try {
+    return { kind: 'result', result: (await pool.run(task, { signal: limit })) as RunResult }
+  } catch (error) {
+    return { kind: 'broken', error: limit.aborted ? `no end after ${RUN_LIMIT_MS / 1000} s: the run hangs` : errorText(error) }
+  }
+}
+
+class Printer {
+  exitCode: number = exitCodes.held
+  private readonly json: boolean
+  private readonly many: boolean
+  private readonly set: readonly string[]
+  private readonly colour = wantsColour(process.stdout)
+  private readonly told: { scenario: string; verdict: Verdict | 'broken' }[] = []
+  private readonly startedMs = performance.now()
+
+  private readonly progress: Progress
+
+  constructor(json: boolean, many: boolean, set: readonly string[], progress: Progress) {
+    this.progress = progress
+    this.json = json
+    this.many = many
+    this.set = set
+  }
+
+  print(run: Planned, outcome: Outcome): void {
+    this.progress.clear()
+    const replay = replayCommand(run.opened.typed, run.seed, this.set)
+    if (outcome.kind === 'broken') {
+      this.exitCode = exitCodes.ourFault
+      this.told.push({ scenario: run.task.name, verdict: 'broken' })
+      process.stderr.write(`${run.task.name} seed ${run.seed}: the run broke off: this is a fault of Squall itself, please report it\n`)
+      process.stderr.write(`${outcome.error}\nreplay: ${replay}\n`)
+      if (this.json) process.stdout.write(`${JSON.stringify(jsonFailure(run.task.name, run.seed, outcome.error))}\n`)
+      return
+    }
+    const { result } = outcome
+    this.told.push({ scenario: result.scenario, verdict: result.verdict })
+    if (result.verdict !== 'held') this.exitCode = Math.max(this.exitCode, exitCodes.notHeld)
+    if (this.json) {
+      process.stdout.write(`${JSON.stringify(jsonResult(result, replay))}\n`)
+      return
+    }
+    const options = { colour: this.colour, replay }
+    if (this.many) process.stdout.write(`${renderLine(result, options)}\n`)
+    if (!this.many || result.verdict !== 'held') process.stdout.write(`${renderSummary(result, options)}\n`)
+  }
+
+  end(): void {
+    if (this.many && !this.json)
+      process.stdout.write(`${renderTally(this.told, (performance.now() - this.startedMs) / 1000, { colour: this.colour })}\n`)
+  }
+}
+
+function openTrace(file: string): number {
+  try {
+    return openSync(file, 'w')
+  } catch (error) {
+    throw new BadInput(`cannot write the trace to ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
+  }
+}
+
+/** The history as JSON lines: a header that names the run, then an entry a line. */
+function writeTrace(descriptor: number, result: RunResult): void {
+  const { scenario, seed, digest, events, simulatedSeconds, verdict } = result
+  const header = {
+    format: 'squall-trace',
+    formatVersion: 1,
+    scenario,
+    seed,
+    digest,
+    events,
+    simulatedSeconds,
+    verdict,
+    entries: result.history.length,
+  }
+  let lines: string[] = [JSON.stringify(header)]
+  const flush = (): void => {
+    writeSync(descriptor, `${lines.join('\n')}\n`)
+    lines = []
+  }
+  for (const entry of result.history) {
+    lines.push(JSON.stringify(entry))
+    if (lines.length >= 1000) flush()
+  }
+  if (lines.length > 0) flush()
+  closeSync(descriptor)
+}

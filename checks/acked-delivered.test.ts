@@ -1,0 +1,135 @@
+import { describe, expect, test } from 'vitest'
+import { clients, Stage, type StageConnection } from './stage.test-support.ts'
+
+function pair(): { stage: Stage; publisher: StageConnection; subscriber: StageConnection } {
+  const stage = new Stage(clients(2))
+  const publisher = stage.connected(0)
+  const subscriber = stage.connected(1)
+  subscriber.subscribe('data/0')
+  return { stage, publisher, subscriber }
+}
+
+function send(publisher: StageConnection, ...sequences: readonly number[]): void {
+  for (const sequence of sequences) {
+    publisher.publish('data/0', sequence)
+    publisher.puback(sequence)
+  }
+}
+
+describe('acked-delivered', () => {
+  test('catches an acknowledged message that never comes, though later ones do', () => {
+    const { stage, publisher, subscriber } = pair()
+    send(publisher, 0, 1, 2, 3)
+    for (const sequence of [0, 1, 3]) subscriber.deliver('data/0', 0, sequence)
+    stage.wait(20_000)
+    const result = stage.result('acked-delivered')
+    expect(result.verdict).toBe('violated')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('(sequence 2) never reached client-1')
+  })
+
+  test('holds when all came, in whatever state of the connection and however often', () => {
+    const { stage, publisher, subscriber } = pair()
+    send(publisher, 0, 1)
+    subscriber.deliver('data/0', 0, 0, { acknowledge: false })
+    subscriber.close()
+    const again = stage.connected(1, 4, { present: true })
+    again.deliver('data/0', 0, 0, { dup: true })
+    again.deliver('data/0', 0, 1)
+    stage.wait(20_000)
+    expect(stage.verdict('acked-delivered')).toBe('held')
+  })
+
+  test('nothing is due that was first sent before the SUBACK was received', () => {
+    const stage = new Stage(clients(2))
+    const publisher = stage.connected(0)
+    const subscriber = stage.connected(1)
+    send(publisher, 0)
+    subscriber.send({ cmd: 'subscribe', messageId: 9, subscriptions: [{ topic: 'data/0', qos: 1 }] })
+    send(publisher, 1)
+    subscriber.receive({ cmd: 'suback', messageId: 9, granted: [1] })
+    send(publisher, 2)
+    subscriber.deliver('data/0', 0, 2)
+    stage.wait(20_000)
+    expect(stage.verdict('acked-delivered')).toBe('held')
+  })
+
+  test('nothing is due after UNSUBSCRIBE was sent, at QoS 0, or without an acknowledgement', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0, { qos: 0 })
+    publisher.publish('data/0', 1)
+    send(publisher, 2)
+    subscriber.deliver('data/0', 0, 2)
+    send(publisher, 3)
+    subscriber.send({ cmd: 'unsubscribe', messageId: 8, unsubscriptions: ['data/0'] })
+    stage.wait(20_000)
+    expect(stage.result('acked-delivered').violationCount).toBe(0)
+  })
+
+  test('a session that ends with its connection is owed nothing afterwards', () => {
+    const stage = new Stage(clients(2, { cleanStart: true }))
+    const publisher = stage.connected(0)
+    const subscriber = stage.connected(1, 4, { cleanStart: true })
+    subscriber.subscribe('data/0')
+    send(publisher, 0)
+    subscriber.close()
+    const again = stage.connected(1, 4, { cleanStart: true })
+    again.subscribe('data/0')
+    send(publisher, 1)
+    again.deliver('data/0', 0, 1)
+    stage.wait(20_000)
+    expect(stage.verdict('acked-delivered')).toBe('held')
+  })
+
+  test('catches a persistent session that is dropped with messages still owed', () => {
+    const { stage, publisher, subscriber } = pair()
+    subscriber.close()
+    send(publisher, 0, 1)
+    stage.connected(1, 4, { present: false })
+    stage.wait(20_000)
+    const results = stage.finish()
+    expect(results.get('acked-delivered')).toMatchObject({ verdict: 'violated', violationCount: 2 })
+    expect(results.get('session-kept')!.verdict).toBe('violated')
+  })
+
+  test('sees messages through wildcards, and not through others', () => {
+    const stage = new Stage(clients(2))
+    const publisher = stage.connected(0)
+    const subscriber = stage.connected(1)
+    subscriber.subscribe('data/+')
+    publisher.publish('other/0', 0)
+    publisher.puback(0)
+    send(publisher, 1, 2)
+    subscriber.deliver('data/0', 0, 1)
+    stage.wait(20_000)
+    const result = stage.result('acked-delivered')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('(sequence 2)')
+  })
+
+  test('a message published again after the SUBACK is due, though its first publication was not', () => {
+    const stage = new Stage(clients(2))
+    const first = stage.connected(0)
+    first.publish('data/0', 0)
+    send(first, 1)
+    const subscriber = stage.connected(1)
+    subscriber.subscribe('data/0')
+    first.close()
+    const second = stage.connected(0, 4, { cleanStart: true })
+    send(second, 0)
+    stage.wait(20_000)
+    const result = stage.result('acked-delivered')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('(sequence 0)')
+  })
+
+  test('does not judge what was acknowledged just before the end', () => {
+    const { stage, publisher, subscriber } = pair()
+    send(publisher, 0)
+    subscriber.deliver('data/0', 0, 0)
+    stage.wait(20_000)
+    send(publisher, 1)
+    stage.wait(100)
+    expect(stage.verdict('acked-delivered')).toBe('held')
+  })
+})

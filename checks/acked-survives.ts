@@ -1,0 +1,96 @@
+/**
+ * `acked-survives`: a publish that got PUBACK (QoS 1) or PUBREC (QoS 2) below 0x80 is stored and can be queried.
+ *
+ * Judged by what the auditor reads back over the network after the last act. Put to the test by a message that was acknowledged before a broker or a volume
+ * copy was lost (killed, without power, in a zone that went dark), or before a volume was attached anew, and that the auditor asked for.
+ * Left out: retention; a topic that the auditor did not ask for is not judged.
+ */
+import type { Check, Shared } from './check.ts'
+import { missingRuns, IntervalSet } from './intervals.ts'
+import { describeRuns, type Evidence, Findings, seconds } from './promise.ts'
+
+export interface AckedSurvives extends Check {
+  /** Acknowledged messages that were not read back. */
+  lost(): number
+}
+
+export function checkAckedSurvives(shared: Shared): AckedSurvives {
+  const { ledger, disturbance } = shared
+  const findings = new Findings('acked-survives')
+  const attached = new Map<number, number>()
+  const audited = new Map<string, string | undefined>()
+  const nothing = new IntervalSet()
+  let acknowledgedBeforeLoss = 0
+  let lost = 0
+
+  const holdsData = (name: string) => {
+    const role = disturbance.machine(name)?.role
+    return role === 'broker' || role === 'volume'
+  }
+  const lossOfData = () => {
+    acknowledgedBeforeLoss = ledger.totals.acknowledged
+  }
+
+  return {
+    findings,
+    lost: () => lost,
+    onFault(fault, phase) {
+      if (phase === 'applied' && fault.kind === 'zone-outage') lossOfData()
+    },
+    onPowerLost(machine) {
+      if (holdsData(machine)) lossOfData()
+    },
+    onProcessEnded(machine) {
+      if (holdsData(machine)) lossOfData()
+    },
+    onEntry({ event }) {
+      if (event.kind !== 'volume-attached') return
+      const { volume, epoch } = event as unknown as { volume: number; epoch: number }
+      const before = attached.get(volume)
+      if (before !== undefined && epoch > before) lossOfData()
+      attached.set(volume, epoch)
+    },
+    onAudited(topic, publisher, sequence, payloadOk) {
+      if (!payloadOk) return
+      const flow = ledger.flowThatSent(publisher, topic, sequence)
+      if (flow === undefined) return
+      if (flow.stored === undefined) flow.stored = new IntervalSet()
+      flow.stored.add(sequence)
+    },
+    onAuditEnded(topic, failure) {
+      audited.set(topic, failure)
+    },
+    finish(timeUs) {
+      let asked = 0
+      for (const flow of ledger.flows()) {
+        if (flow.qos === 0 || flow.acked.max < 0 || !audited.has(flow.topic.name)) continue
+        asked += flow.acked.size
+        const failure = audited.get(flow.topic.name)
+        const { runs, count } = missingRuns(flow.acked, flow.stored ?? nothing, 0, 5)
+        if (count === 0) continue
+        lost += count
+        findings.violated(
+          timeUs,
+          failure === undefined ? 'an acknowledged message is gone' : 'acknowledged messages cannot be queried',
+          () => {
+            const evidence: Evidence[] = [
+              { timeUs: flow.lastAckUs, text: `last acknowledgement to publisher ${flow.publisher} on ${flow.topic.name}` },
+              ...disturbance.before(timeUs),
+              {
+                timeUs,
+                text: failure === undefined ? `${flow.topic.name} was read back whole, without them` : `reading ${flow.topic.name} back failed: ${failure}`,
+              },
+            ]
+            const which = `${count} acknowledged ${count === 1 ? 'message' : 'messages'} of publisher ${flow.publisher} on ${flow.topic.name}`
+            return {
+              text: `${which} (sequence ${describeRuns(runs)}) ${failure === undefined ? 'cannot be found' : 'cannot be queried'} at ${seconds(timeUs)}.`,
+              evidence: evidence.sort((a, b) => a.timeUs - b.timeUs),
+            }
+          },
+          count,
+        )
+      }
+      findings.exercised = Math.min(asked, acknowledgedBeforeLoss)
+    },
+  }
+}

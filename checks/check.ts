@@ -1,0 +1,113 @@
+/**
+ * What a check may hear. The witness calls these, in the order of true time; a check implements those it needs, and none of them costs anything where
+ * nobody listens.
+ */
+import type { Packet } from 'mqtt-packet'
+import type { CloseReason } from '../model/host.ts'
+import type { Fault, HistoryEntry, MachineSpec } from '../model/world.ts'
+import type { AcknowledgementKind, PublishFrame } from './decoder.ts'
+import type { Disturbance } from './disturbance.ts'
+import type { Ledger } from './ledger.ts'
+import type { Findings, PromiseId } from './promise.ts'
+import type { Client, ClientFacts, Connection, Flow, Inflow, Publication, Session } from './state.ts'
+
+/** The acts of a run. */
+export type Act = 'warm-up' | 'faults' | 'healed' | 'drained'
+
+export interface CheckContext {
+  /** By client id. */
+  readonly clients: ReadonlyMap<string, ClientFacts>
+  /** The region's machines: which promise is due where depends on what a fault takes away. */
+  readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role'>[]
+  readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
+  /** Which promises to check; all of them where absent. */
+  readonly promises?: readonly PromiseId[]
+}
+
+/** What all checks share. */
+export interface Shared {
+  readonly context: CheckContext
+  readonly ledger: Ledger
+  readonly disturbance: Disturbance
+}
+
+/** A PUBLISH that a client received. There is one of these for all: what is to be kept is copied out. */
+export interface Delivery {
+  connection: Connection
+  session: Session
+  inflow: Inflow
+  flow: Flow
+  sequence: number
+  qos: number
+  dup: boolean
+  /** This session did not have it before. */
+  first: boolean
+  timeUs: number
+}
+
+/** What the witness knows of a session when a CONNACK speaks of it. */
+export type SessionKnowledge = 'surely-there' | 'surely-none' | 'unknown'
+
+export interface Check {
+  readonly findings: Findings
+
+  onConnectStarted?(connection: Connection, timeUs: number): void
+  onConnectionOpened?(connection: Connection, timeUs: number): void
+  onConnectSent?(connection: Connection, timeUs: number): void
+  /** An accepting CONNACK; `connection.session` is set. `former` is the session that was there before, as far as we knew. */
+  onConnack?(connection: Connection, present: boolean, knowledge: SessionKnowledge, former: Session | undefined, timeUs: number): void
+  onClosed?(connection: Connection, reason: CloseReason, by: 'self' | 'peer', timeUs: number): void
+
+  /** First packets and repetitions; `kind` says which. `publication` is undefined for QoS 0. */
+  onPublishSent?(
+    connection: Connection,
+    flow: Flow,
+    sequence: number,
+    publication: Publication | undefined,
+    kind: 'new' | 'resent' | 'republished',
+    timeUs: number,
+  ): void
+  /** PUBACK or the first PUBREC; `accepted` when its reason code is below 0x80. `first`: this message was not acknowledged before. */
+  onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number): void
+  /** A message of ours that was surely published; before it is counted as delivered. */
+  onDelivery?(delivery: Delivery): void
+  /** A message that was never published so. */
+  onPhantom?(connection: Connection, topic: string, why: string, timeUs: number): void
+  /** The client acknowledged a message (PUBACK or PUBREC). */
+  onAcknowledgementSent?(connection: Connection, packetId: number, timeUs: number): void
+  /** The server sent something that only the owner of the client's session may send. */
+  onSpoken?(connection: Connection, sentAtUs: number, timeUs: number): void
+
+  // Packets from the server, before the witness has taken them in.
+  onServerPublish?(connection: Connection, frame: PublishFrame, timeUs: number): void
+  onServerAcknowledgement?(connection: Connection, kind: AcknowledgementKind, packetId: number, frameBytes: number, timeUs: number): void
+  onServerPingresp?(connection: Connection, timeUs: number): void
+  onServerPacket?(connection: Connection, packet: Packet, frameBytes: number, timeUs: number): void
+  onServerMalformed?(connection: Connection, statement: string, text: string, timeUs: number): void
+
+  onFault?(fault: Fault, phase: 'applied' | 'healed', timeUs: number): void
+  onProcessStarted?(machine: string, timeUs: number): void
+  onProcessEnded?(machine: string, cause: 'injected' | 'threw' | 'stopped', error: string | undefined, timeUs: number): void
+  onPowerLost?(machine: string, timeUs: number): void
+  onEntry?(entry: HistoryEntry): void
+  onAct?(act: Act, timeUs: number): void
+  onCopies?(volume: number, logs: readonly CopyLog[]): void
+  onAudited?(topic: string, publisher: number, sequence: number, payloadOk: boolean): void
+  onAuditEnded?(topic: string, failure: string | undefined): void
+
+  /** About once a second of true time, after `Ledger.sweep`; the last one just before `finish`. */
+  onSweep?(nowUs: number): void
+  /** The observation ends. */
+  finish?(timeUs: number): void
+}
+
+/** The durable bytes of a volume's log on one machine. */
+export interface CopyLog {
+  readonly machine: string
+  readonly bytes: Buffer
+}
+
+/** A client that should be served: it once began to connect, and did not say goodbye. */
+export function wantsService(client: Client): boolean {
+  return client.connects > 0 && !client.retired
+}

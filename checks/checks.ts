@@ -1,0 +1,155 @@
+/**
+ * Puts the witnesses and the checks together: what a runner plugs into a World, feeds with the auditor's findings, and asks for verdicts at the end.
+ */
+import type { HistoryEntry, SocketObserver, WorldObserver } from '../model/world.ts'
+import { checkAckedDelivered } from './acked-delivered.ts'
+import { checkAckedSurvives } from './acked-survives.ts'
+import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
+import { Disturbance } from './disturbance.ts'
+import { Ledger } from './ledger.ts'
+import { checkNoCrash } from './no-crash.ts'
+import { checkNoPhantom } from './no-phantom.ts'
+import { checkOneOwner } from './one-owner.ts'
+import { checkProgress } from './progress.ts'
+import { type PromiseId, type PromiseResult, promiseIds } from './promise.ts'
+import { checkPublisherOrder } from './publisher-order.ts'
+import { checkQos0AtMostOnce } from './qos0-at-most-once.ts'
+import { checkReconnectInTime } from './reconnect-in-time.ts'
+import type { RecoveryMeasures } from './recovery.ts'
+import { checkRoutesConverge } from './routes-converge.ts'
+import { checkSessionKept } from './session-kept.ts'
+import { checkWireLegal } from './wire-legal.ts'
+import { Witness } from './witness.ts'
+
+export interface Measures {
+  readonly messagesPublished: number
+  readonly messagesAcknowledged: number
+  /** First deliveries. */
+  readonly messagesDelivered: number
+  /** Deliveries to a session that had the message already. */
+  readonly duplicates: number
+  /** Acknowledged, asked for by the auditor, and not read back. */
+  readonly lost: number
+  /** Accepted connections of a client beyond its first. */
+  readonly reconnects: number
+  readonly recovery: RecoveryMeasures
+}
+
+export interface Auditor {
+  /** A message was read back. `payloadOk`: it is, byte for byte, what its header says. */
+  stored(topic: string, publisher: number, sequence: number, payloadOk: boolean): void
+  /** All of a topic was read back. */
+  complete(topic: string): void
+  failed(topic: string, why: string): void
+}
+
+export interface Checks {
+  readonly sockets: SocketObserver
+  readonly world: WorldObserver
+  readonly auditor: Auditor
+  onEntry(entry: HistoryEntry): void
+  onAct(act: Act, timeUs: number): void
+  /** The durable bytes of a volume's copies, from an offset that they have in common. */
+  copies(volume: number, logs: readonly CopyLog[]): void
+  finish(timeUs: number): readonly PromiseResult[]
+  /** Whole after `finish`. */
+  measures(): Measures
+  /** Topics with messages of QoS above 0 that were acknowledged, sorted by code unit: what the auditor has to read back. */
+  acknowledgedTopics(): readonly string[]
+}
+
+export function createChecks(context: CheckContext): Checks {
+  const ledger = new Ledger(context.clients)
+  const disturbance = new Disturbance(context.machines)
+  const shared: Shared = { context, ledger, disturbance }
+  const ackedSurvives = checkAckedSurvives(shared)
+  const reconnectInTime = checkReconnectInTime(shared)
+  const all: Readonly<Record<PromiseId, Check>> = {
+    'acked-survives': ackedSurvives,
+    'acked-delivered': checkAckedDelivered(shared),
+    'qos0-at-most-once': checkQos0AtMostOnce(),
+    'publisher-order': checkPublisherOrder(),
+    'no-phantom': checkNoPhantom(shared),
+    'session-kept': checkSessionKept(shared),
+    'one-owner': checkOneOwner(shared),
+    'reconnect-in-time': reconnectInTime,
+    'routes-converge': checkRoutesConverge(shared),
+    progress: checkProgress(shared),
+    'wire-legal': checkWireLegal(),
+    'no-crash': checkNoCrash(),
+  }
+  const checks = (context.promises ?? promiseIds).map((id) => all[id])
+  const witness = new Witness(ledger, checks)
+
+  const world: WorldObserver = {
+    onFault(fault, phase, timeUs) {
+      witness.tick(timeUs)
+      ledger.faultNumber++
+      disturbance.onFault(fault, phase, timeUs)
+      for (const check of checks) check.onFault?.(fault, phase, timeUs)
+    },
+    onProcessStarted(machine, timeUs) {
+      witness.tick(timeUs)
+      disturbance.onProcessStarted(machine, timeUs)
+      for (const check of checks) check.onProcessStarted?.(machine, timeUs)
+    },
+    onProcessEnded(machine, cause, error, timeUs) {
+      witness.tick(timeUs)
+      disturbance.onProcessEnded(machine, timeUs)
+      for (const check of checks) check.onProcessEnded?.(machine, cause, error, timeUs)
+    },
+    onPowerLost(machine, _lostFiles, timeUs) {
+      witness.tick(timeUs)
+      for (const check of checks) check.onPowerLost?.(machine, timeUs)
+    },
+  }
+
+  return {
+    sockets: witness,
+    world,
+    auditor: {
+      stored(topic, publisher, sequence, payloadOk) {
+        for (const check of checks) check.onAudited?.(topic, publisher, sequence, payloadOk)
+      },
+      complete(topic) {
+        for (const check of checks) check.onAuditEnded?.(topic, undefined)
+      },
+      failed(topic, why) {
+        for (const check of checks) check.onAuditEnded?.(topic, why)
+      },
+    },
+    onEntry(entry) {
+      for (const check of checks) check.onEntry?.(entry)
+    },
+    onAct(act, timeUs) {
+      witness.tick(timeUs)
+      for (const check of checks) check.onAct?.(act, timeUs)
+    },
+    copies(volume, logs) {
+      for (const check of checks) check.onCopies?.(volume, logs)
+    },
+    finish(timeUs) {
+      witness.tick(timeUs)
+      witness.sweep(timeUs)
+      for (const check of checks) check.finish?.(timeUs)
+      return checks.map((check) => check.findings.result())
+    },
+    measures() {
+      const { published, acknowledged, delivered, duplicates, reconnects } = ledger.totals
+      return {
+        messagesPublished: published,
+        messagesAcknowledged: acknowledged,
+        messagesDelivered: delivered,
+        duplicates,
+        lost: ackedSurvives.lost(),
+        reconnects,
+        recovery: reconnectInTime.recovery(),
+      }
+    },
+    acknowledgedTopics() {
+      const topics: string[] = []
+      for (const topic of ledger.topics.values()) if (topic.flows.some((flow) => flow.qos > 0 && flow.acked.max >= 0)) topics.push(topic.name)
+      return topics.sort()
+    },
+  }
+}

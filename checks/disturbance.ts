@@ -1,0 +1,115 @@
+/**
+ * Which faults are in force, and what they take away from a machine: whether a promise was due there and then depends on it.
+ *
+ * Errs on the lenient side: a machine that any fault touches counts as disturbed, even if the fault left it a way.
+ */
+import type { Fault, MachineSpec } from '../model/world.ts'
+import { type Evidence, NEVER_BEFORE } from './promise.ts'
+
+type Machine = Pick<MachineSpec, 'name' | 'zone' | 'role'>
+
+export class Disturbance {
+  /** Every fault put in force or taken out, in order. */
+  readonly story: Evidence[] = []
+  private readonly machines: readonly Machine[]
+  private readonly active: Fault[] = []
+  /** Since when a machine has had no fault and a running process. */
+  private readonly calmSince = new Map<string, number>()
+  private readonly down = new Set<string>()
+
+  constructor(machines: readonly Machine[]) {
+    this.machines = machines
+  }
+
+  onFault(fault: Fault, phase: 'applied' | 'healed', timeUs: number): void {
+    this.story.push({ timeUs, text: phase === 'applied' ? describeFault(fault) : `over: ${describeFault(fault)}` })
+    if (phase === 'applied') {
+      if (fault.kind !== 'restart' && fault.kind !== 'connection-reset') this.active.push(fault)
+    } else {
+      const at = this.active.indexOf(fault)
+      const same = at >= 0 ? at : this.active.findIndex((each) => JSON.stringify(each) === JSON.stringify(fault))
+      if (same >= 0) this.active.splice(same, 1)
+    }
+    for (const machine of this.machines) if (touches(fault, machine)) this.calmSince.set(machine.name, timeUs)
+  }
+
+  onProcessStarted(machine: string, timeUs: number): void {
+    this.down.delete(machine)
+    this.calmSince.set(machine, timeUs)
+  }
+
+  onProcessEnded(machine: string, timeUs: number): void {
+    this.down.add(machine)
+    this.calmSince.set(machine, timeUs)
+  }
+
+  machine(name: string): Machine | undefined {
+    return this.machines.find((machine) => machine.name === name)
+  }
+
+  withRole(role: string): readonly Machine[] {
+    return this.machines.filter((machine) => machine.role === role)
+  }
+
+  isDisturbed(machine: Machine): boolean {
+    return this.down.has(machine.name) || this.active.some((fault) => touches(fault, machine))
+  }
+
+  calmSinceUs(machine: string): number {
+    return this.calmSince.get(machine) ?? NEVER_BEFORE
+  }
+
+  /** Whether a client's machine is itself out of order, or cut from every way into the region. */
+  isCutOff(machine: string): boolean {
+    if (this.down.has(machine)) return true
+    for (const fault of this.active) {
+      if (fault.kind === 'crash' || fault.kind === 'power-loss' || fault.kind === 'pause') {
+        if (fault.machines.includes(machine)) return true
+      } else if (fault.kind === 'partition' || (fault.kind === 'link' && fault.lossProbability >= 0.5)) {
+        if (fault.from.includes(machine) && this.coversEntrance(fault.to)) return true
+        if (fault.to.includes(machine) && this.coversEntrance(fault.from)) return true
+      }
+    }
+    return false
+  }
+
+  /** The last faults before a time, as evidence. */
+  before(timeUs: number, count = 3): readonly Evidence[] {
+    return this.story.filter((each) => each.timeUs <= timeUs).slice(-count)
+  }
+
+  private coversEntrance(names: readonly string[]): boolean {
+    const balancers = this.withRole('load-balancer')
+    const entrance = balancers.length > 0 ? balancers : this.withRole('proxy')
+    return entrance.every((machine) => names.includes(machine.name))
+  }
+}
+
+function touches(fault: Fault, machine: Machine): boolean {
+  switch (fault.kind) {
+    case 'zone-outage':
+      return fault.zone === machine.zone
+    case 'partition':
+    case 'link':
+    case 'connection-reset':
+      return fault.from.includes(machine.name) || fault.to.includes(machine.name)
+    default:
+      return fault.machines.includes(machine.name)
+  }
+}
+
+/** A fault in words. */
+export function describeFault(fault: Fault): string {
+  switch (fault.kind) {
+    case 'zone-outage':
+      return fault.form === 'power' ? `zone ${fault.zone} lost power` : `zone ${fault.zone} was isolated`
+    case 'partition':
+      return `no packet ${fault.bothWays ? 'between' : 'from'} ${fault.from.join(', ')} ${fault.bothWays ? 'and' : 'to'} ${fault.to.join(', ')}`
+    case 'link':
+      return `slow or lossy link between ${fault.from.join(', ')} and ${fault.to.join(', ')}`
+    case 'connection-reset':
+      return `connections between ${fault.from.join(', ')} and ${fault.to.join(', ')} were reset`
+    default:
+      return `${fault.kind} of ${fault.machines.join(', ')}`
+  }
+}

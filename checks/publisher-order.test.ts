@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest'
+import { clients, Stage, type StageConnection } from './stage.test-support.ts'
+
+function pair(): { stage: Stage; publisher: StageConnection; subscriber: StageConnection } {
+  const stage = new Stage(clients(2))
+  const publisher = stage.connected(0)
+  const subscriber = stage.connected(1)
+  subscriber.subscribe('data/0')
+  return { stage, publisher, subscriber }
+}
+
+describe('publisher-order', () => {
+  test('catches two messages of a publisher that change places', () => {
+    const { stage, publisher, subscriber } = pair()
+    for (const sequence of [0, 1, 2]) publisher.publish('data/0', sequence)
+    for (const sequence of [0, 2, 1]) subscriber.deliver('data/0', 0, sequence)
+    const result = stage.result('publisher-order')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('message 1 of publisher 0')
+  })
+
+  test('messages sent again after they came, and messages at another QoS, are in order', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0)
+    publisher.publish('data/0', 1, { qos: 0 })
+    publisher.publish('data/0', 2)
+    subscriber.deliver('data/0', 0, 0, { acknowledge: false })
+    subscriber.deliver('data/0', 0, 2, { acknowledge: false })
+    subscriber.deliver('data/0', 0, 1, { qos: 0 })
+    subscriber.close()
+    const again = stage.connected(1, 4, { present: true })
+    again.deliver('data/0', 0, 0, { dup: true })
+    again.deliver('data/0', 0, 2, { dup: true })
+    expect(stage.verdict('publisher-order')).toBe('held')
+  })
+
+  test('a gap may be filled later by what a new incarnation of the publisher published again', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0)
+    publisher.publish('data/0', 1)
+    subscriber.deliver('data/0', 0, 1)
+    publisher.close()
+    const again = stage.connected(0, 4, { present: false, cleanStart: true })
+    again.publish('data/0', 0)
+    again.publish('data/0', 2)
+    subscriber.deliver('data/0', 0, 0)
+    subscriber.deliver('data/0', 0, 2)
+    expect(stage.verdict('publisher-order')).toBe('held')
+  })
+
+  test('what was published again keeps its order with what the same incarnation published after it', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0)
+    publisher.close()
+    const again = stage.connected(0, 4, { present: false, cleanStart: true })
+    again.publish('data/0', 0)
+    again.publish('data/0', 1)
+    subscriber.deliver('data/0', 0, 1)
+    subscriber.deliver('data/0', 0, 0)
+    expect(stage.verdict('publisher-order')).toBe('violated')
+  })
+
+  test('a publisher that resumes its session goes on in its old order', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0)
+    publisher.close()
+    const again = stage.connected(0, 4, { present: true })
+    again.publish('data/0', 0, { dup: true })
+    again.publish('data/0', 1)
+    subscriber.deliver('data/0', 0, 1)
+    subscriber.deliver('data/0', 0, 0)
+    expect(stage.verdict('publisher-order')).toBe('violated')
+  })
+})

@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest'
+import { clients, Stage, type StageConnection } from './stage.test-support.ts'
+
+const outage = { kind: 'zone-outage', zone: 'az1', form: 'power' } as const
+
+/** One client that publishes to its own probe topic and gets it back. */
+function probing(): { stage: Stage; client: StageConnection } {
+  const stage = new Stage(clients(1))
+  const client = stage.connected(0)
+  client.subscribe('probe/client-0')
+  probe(client, 0)
+  stage.wait(9000)
+  return { stage, client }
+}
+
+function probe(client: StageConnection, sequence: number): void {
+  client.publish('probe/client-0', sequence)
+  client.puback(sequence)
+  client.deliver('probe/client-0', client.number, sequence)
+}
+
+function pass(stage: Stage, forMs: number): void {
+  for (let ms = 0; ms < forMs; ms += 500) {
+    stage.wait(500)
+    stage.checks.sockets.onOpen(-1, stage.nowUs)
+  }
+}
+
+describe('reconnect-in-time', () => {
+  test('catches a client that does not come back', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    pass(stage, 13_000)
+    client.close('self', 'timeout')
+    pass(stage, 11_000)
+    const result = stage.result('reconnect-in-time')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('client-0 was not served again by 32.000 s after zone az1 lost power at 9.000 s: it has no accepted connection')
+  })
+
+  test('catches a client that is accepted and not served', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    pass(stage, 1000)
+    client.close()
+    pass(stage, 1000)
+    const again = stage.connected(0, 4, { present: true })
+    again.publish('probe/client-0', 1)
+    again.puback(1)
+    pass(stage, 10_000)
+    const result = stage.result('reconnect-in-time')
+    expect(result.violations.map((each) => each.signature)).toEqual(['reconnect-in-time: no message was delivered'])
+  })
+
+  test('catches a proxy that answers pings though it lost its brokers', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    pass(stage, 1000)
+    client.publish('probe/client-0', 1)
+    for (let second = 0; second < 30; second++) {
+      client.send({ cmd: 'pingreq' })
+      client.receive({ cmd: 'pingresp' })
+      pass(stage, 1000)
+    }
+    expect(stage.result('reconnect-in-time').violations.map((each) => each.signature)).toEqual(['reconnect-in-time: no publish was acknowledged'])
+  })
+
+  test('catches a client that was served too late', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.close()
+    stage.wait(10_200)
+    probe(stage.connected(0, 4, { present: true }), 1)
+    expect(stage.result('reconnect-in-time').violationCount).toBe(1)
+  })
+
+  test('a client that comes back in time is served, and the time is split', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    pass(stage, 3000)
+    client.close('self', 'timeout')
+    stage.wait(400)
+    const failed = stage.connection(0)
+    stage.wait(2000)
+    failed.close('self', 'timeout')
+    stage.wait(600)
+    const again = stage.connection(0)
+    stage.wait(40)
+    again.connect({ unanswered: true })
+    stage.wait(200)
+    again.connack(true)
+    stage.wait(60)
+    probe(again, 1)
+    pass(stage, 60_000)
+    expect(stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
+    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toEqual({
+      total: only(6300),
+      detection: only(3000),
+      backOffAndConnect: only(3040),
+      sessionLoad: only(200),
+      service: only(60),
+    })
+    expect(stage.checks.measures().reconnects).toBe(1)
+  })
+
+  test('a client that notices late by its keepalive has its time from then; one told by RST has it from the RST', () => {
+    const late = probing()
+    late.stage.apply(outage)
+    pass(late.stage, 12_500)
+    late.client.close('self', 'timeout')
+    pass(late.stage, 9500)
+    probe(late.stage.connected(0, 4, { present: true }), 1)
+    expect(late.stage.verdict('reconnect-in-time')).toBe('held')
+    const told = probing()
+    told.stage.apply(outage)
+    told.client.close('peer', 'reset')
+    pass(told.stage, 12_000)
+    probe(told.stage.connected(0, 4, { present: true }), 1)
+    expect(told.stage.verdict('reconnect-in-time')).toBe('violated')
+  })
+
+  test('a second fault starts the clock anew', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.close()
+    pass(stage, 8000)
+    stage.apply({ kind: 'restart', machines: ['proxy-2'] })
+    pass(stage, 8000)
+    probe(stage.connected(0, 4, { present: true }), 1)
+    expect(stage.verdict('reconnect-in-time')).toBe('held')
+  })
+
+  test('a quiet client that kept its connection, one that said goodbye, and one that is cut off have no complaint', () => {
+    const stage = new Stage(clients(3))
+    stage.connected(0)
+    const leaving = stage.connected(1)
+    const cut = stage.connected(2)
+    leaving.send({ cmd: 'disconnect' })
+    leaving.close('self')
+    const balancers = ['load-balancer-1', 'load-balancer-2', 'load-balancer-3']
+    stage.apply({ kind: 'partition', from: ['client-machine-2'], to: balancers, bothWays: true })
+    pass(stage, 4000)
+    cut.close('self', 'timeout')
+    pass(stage, 60_000)
+    expect(stage.verdict('reconnect-in-time')).toBe('not-exercised')
+  })
+
+  test('a deadline that the run does not reach is not judged', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.close()
+    pass(stage, 9000)
+    expect(stage.result('reconnect-in-time').violationCount).toBe(0)
+  })
+})

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest'
+import { clients, Stage } from './stage.test-support.ts'
+
+describe('session-kept', () => {
+  test('catches a session that is gone before its time', () => {
+    const stage = new Stage(clients(1))
+    stage.connected(0).close()
+    stage.wait(5000)
+    stage.connected(0, 4, { present: false })
+    const result = stage.result('session-kept')
+    expect(result.verdict).toBe('violated')
+    expect(result.violations[0]!.signature).toBe('session-kept: absent though it was to be kept')
+  })
+
+  test('catches a session present after a clean start, and one that never was', () => {
+    const stage = new Stage(clients(2))
+    stage.connected(0, 4, { cleanStart: true, present: true })
+    stage.connected(1, 4, { present: true })
+    expect(stage.result('session-kept').violationCount).toBe(2)
+  })
+
+  test('holds when the session is there, and when a clean start has ended it', () => {
+    const stage = new Stage(clients(2))
+    stage.connected(0).close()
+    stage.connected(0, 4, { present: true }).close()
+    stage.connected(1, 4, { cleanStart: true }).close()
+    stage.connected(1, 4, { cleanStart: true })
+    expect(stage.result('session-kept')).toMatchObject({ verdict: 'held', exercised: 2 })
+  })
+
+  test('an expired session may be there or not', () => {
+    const stage = new Stage(clients(2, { version: 5 }))
+    for (const number of [0, 1]) {
+      stage.connected(number, 5, { properties: { sessionExpiryInterval: 30 } }).close()
+      stage.wait(31_000)
+      stage.connected(number, 5, { present: number === 0 })
+    }
+    expect(stage.result('session-kept').violationCount).toBe(0)
+  })
+
+  test('a session that began with an unanswered CONNECT may be there or not', () => {
+    const stage = new Stage(clients(2))
+    for (const number of [0, 1]) {
+      const lost = stage.connection(number)
+      lost.connect({ unanswered: true })
+      lost.close('self')
+      stage.connected(number, 4, { present: number === 0 })
+    }
+    expect(stage.result('session-kept').violationCount).toBe(0)
+  })
+
+  test('a clean start without an answer may have ended the session; a persistent one has not', () => {
+    const stage = new Stage(clients(2))
+    for (const number of [0, 1]) {
+      stage.connected(number).close()
+      const lost = stage.connection(number)
+      lost.connect({ unanswered: true, cleanStart: number === 0 })
+      lost.close('self')
+      stage.connected(number, 4, { present: false })
+    }
+    const result = stage.result('session-kept')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('client-1')
+  })
+
+  test('catches an in-flight message that does not come again after session present', () => {
+    const stage = new Stage(clients(2))
+    stage.connected(1).publish('data/1', 0)
+    const subscriber = stage.connected(0)
+    subscriber.subscribe('data/1')
+    subscriber.deliver('data/1', 1, 0, { acknowledge: false })
+    subscriber.close()
+    const again = stage.connected(0, 4, { present: true })
+    stage.wait(6000)
+    expect(stage.verdict('session-kept')).toBe('violated')
+    again.close()
+  })
+
+  test('an in-flight message that comes again, or that the client acknowledged, is kept', () => {
+    const stage = new Stage(clients(2))
+    const publisher = stage.connected(1)
+    publisher.publish('data/1', 0)
+    publisher.publish('data/1', 1)
+    const subscriber = stage.connected(0)
+    subscriber.subscribe('data/1')
+    subscriber.deliver('data/1', 1, 0)
+    subscriber.deliver('data/1', 1, 1, { acknowledge: false })
+    subscriber.close()
+    stage.connected(0, 4, { present: true }).deliver('data/1', 1, 1, { dup: true })
+    stage.wait(6000)
+    expect(stage.verdict('session-kept')).toBe('held')
+  })
+})

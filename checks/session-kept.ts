@@ -1,0 +1,87 @@
+/**
+ * `session-kept`: session present tells the truth [MQTT-3.2.2-2, -3], and messages that were in flight to a client whose session is present come again with
+ * their old packet identifiers [MQTT-4.4.0-1].
+ *
+ * Put to the test by every CONNACK to a client that had connected before, where the truth is known: a clean start gets 0; a session that surely is there
+ * gets 1; a client that was never seen gets 0. After an unanswered CONNECT either may be true. That subscriptions are still in force is what
+ * `acked-delivered` sees.
+ */
+import type { Check, Shared } from './check.ts'
+import { type Evidence, Findings, seconds } from './promise.ts'
+import type { Connection } from './state.ts'
+
+interface Awaited {
+  readonly packetIds: Set<number>
+  readonly untilUs: number
+}
+
+export function checkSessionKept({ context }: Shared): Check {
+  const findings = new Findings('session-kept')
+  const progressUs = context.budgets.progressMs * 1000
+  const awaited = new Map<Connection, Awaited>()
+
+  const lie = (connection: Connection, timeUs: number, kind: string, text: string, before?: Evidence) => {
+    findings.violated(timeUs, kind, () => ({
+      text: `${connection.client.id} was told at ${seconds(timeUs)} that ${text}.`,
+      evidence: [
+        ...(before === undefined ? [] : [before]),
+        { timeUs: connection.connectSentAtUs, text: `CONNECT with clean start ${connection.cleanStart ? 1 : 0}` },
+        { timeUs, text: `CONNACK, session ${kind}` },
+      ],
+    }))
+  }
+
+  return {
+    findings,
+    onConnack(connection, present, knowledge, former, timeUs) {
+      const client = connection.client
+      if (connection.cleanStart) {
+        if (client.accepted > 1) findings.exercised++
+        if (present) lie(connection, timeUs, 'present after a clean start', 'its session is present, though it asked for a clean start')
+        return
+      }
+      if (knowledge === 'surely-none' && present) {
+        lie(connection, timeUs, 'present that never was', 'its session is present, though it never connected before')
+      }
+      if (knowledge === 'surely-there') {
+        findings.exercised++
+        if (!present) {
+          const spoken = { timeUs: former!.lastProofUs, text: `the server last spoke on the session, which it keeps for ${former!.expirySeconds} s` }
+          lie(connection, timeUs, 'absent though it was to be kept', 'its session is not present, though it has not expired', spoken)
+        }
+      }
+      if (!present || former === undefined) return
+      const packetIds = new Set<number>()
+      for (const incoming of former.incoming.values()) {
+        if (incoming.connectionId !== connection.id && !incoming.received) packetIds.add(incoming.packetId)
+      }
+      if (packetIds.size === 0) return
+      findings.exercised++
+      awaited.set(connection, { packetIds, untilUs: timeUs + progressUs })
+    },
+    onServerPublish(connection, frame) {
+      if (awaited.size > 0 && frame.qos > 0) awaited.get(connection)?.packetIds.delete(frame.packetId)
+    },
+    onAcknowledgementSent(connection, packetId) {
+      if (awaited.size > 0) awaited.get(connection)?.packetIds.delete(packetId)
+    },
+    onClosed(connection) {
+      awaited.delete(connection)
+    },
+    onSweep(nowUs) {
+      for (const [connection, { packetIds, untilUs }] of awaited) {
+        if (packetIds.size === 0) awaited.delete(connection)
+        else if (nowUs > untilUs) {
+          awaited.delete(connection)
+          findings.violated(nowUs, 'in-flight messages not sent again', () => ({
+            text: `${connection.client.id} was told that its session is present, and ${packetIds.size} messages that it had not acknowledged did not come again.`,
+            evidence: [
+              { timeUs: connection.connackAtUs, text: `CONNACK with session present 1 on connection ${connection.id}` },
+              { timeUs: nowUs, text: `packet identifiers ${[...packetIds].slice(0, 10).join(', ')} [MQTT-4.4.0-1] were not seen again` },
+            ],
+          }))
+        }
+      }
+    },
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Where the stored messages of each topic are in a shard's log: the newest stretch in memory, finished stretches as index records in the log itself,
+ * of which only the borders stay in memory. So a checkpoint, and with it a failover, does not grow with what is retained.
+ */
+import { Reader, type Value } from '../wire/codec.ts'
+import { RECORD_BODY_OFFSET, recordLengthAt } from '../volume/log-record.ts'
+import type { Volume } from '../volume/volume.ts'
+import { messageRecord, RECORD_VERSION, segmentIndexRecord, type TopicCheckpoint, topicRecordType } from './topic-records.ts'
+
+const SEAL_AT_MESSAGES = 8192
+/** How much of the log one read fetches at the most: many small messages, or at least one of the largest. */
+const READ_BYTES = 512 * 1024
+/** Room for the last message of a read, whose length is not known before. */
+const LAST_MESSAGE_BYTES = 4096
+const CACHED_INDEXES = 4
+
+interface OpenTopic {
+  readonly offsets: number[]
+}
+
+type Segment = TopicCheckpoint['segments'][number]
+type SegmentIndex = Value<typeof segmentIndexRecord>
+
+export interface FoundMessage {
+  readonly offset: number
+  readonly storedAtMs: number
+  readonly message: Buffer
+}
+
+export interface MessageQuery {
+  readonly topic: string
+  readonly fromMs: number
+  readonly toMs: number
+  readonly afterOffset: number
+  readonly limit: number
+}
+
+export class MessageIndex {
+  private open = new Map<string, OpenTopic>()
+  private openCount = 0
+  private openFrom = 0
+  private openEarliestMs = Number.MAX_SAFE_INTEGER
+  private openLatestMs = 0
+  private segments: Segment[] = []
+  private readonly cache = new Map<number, SegmentIndex>()
+
+  add(topic: string, offset: number, storedAtMs: number): void {
+    const entry = this.open.get(topic)
+    if (entry === undefined) this.open.set(topic, { offsets: [offset] })
+    else entry.offsets.push(offset)
+    this.openCount++
+    if (storedAtMs < this.openEarliestMs) this.openEarliestMs = storedAtMs
+    if (storedAtMs > this.openLatestMs) this.openLatestMs = storedAtMs
+  }
+
+  /** Writes the index of the present stretch to the log, once it is long enough. The record is applied when it is replayed too (`sealed`). */
+  sealIfFull(volume: Volume, ageMs: number): void {
+    if (this.openCount < SEAL_AT_MESSAGES) return
+    const index: SegmentIndex = {
+      fromOffset: this.openFrom,
+      toOffset: volume.endOffset,
+      earliestMs: this.openEarliestMs,
+      latestMs: this.openLatestMs,
+      sealedAgeMs: Math.floor(ageMs),
+      topics: [...this.open].map(([topic, entry]) => ({ topic, offsets: entry.offsets })),
+    }
+    const before = volume.endOffset
+    const offset = volume.append(topicRecordType.segmentIndex, RECORD_VERSION, (writer) => segmentIndexRecord.write(writer, index))
+    this.sealed(index, offset, volume.endOffset - before)
+  }
+
+  sealed(index: SegmentIndex, indexOffset: number, indexLength: number): void {
+    const { fromOffset, toOffset, earliestMs, latestMs, sealedAgeMs } = index
+    this.segments.push({ fromOffset, toOffset, earliestMs, latestMs, sealedAgeMs, indexOffset, indexLength })
+    this.open = new Map()
+    this.openCount = 0
+    this.openFrom = toOffset
+    this.openEarliestMs = Number.MAX_SAFE_INTEGER
+    this.openLatestMs = 0
+  }
+
+  /** Forgets the stretches that were finished longer ago than the retention. @returns the offset below which nothing is kept. */
+  expire(ageMs: number, retentionMs: number): number {
+    let keepFrom = this.segments[0]?.fromOffset ?? this.openFrom
+    while (this.segments.length > 0 && this.segments[0]!.sealedAgeMs + retentionMs < ageMs) keepFrom = this.segments.shift()!.toOffset
+    return keepFrom
+  }
+
+  snapshot(): Pick<TopicCheckpoint, 'segments' | 'openFrom' | 'open' | 'openEarliestMs' | 'openLatestMs'> {
+    return {
+      segments: [...this.segments],
+      openFrom: this.openFrom,
+      open: [...this.open].map(([topic, entry]) => ({ topic, offsets: [...entry.offsets] })),
+      openEarliestMs: this.openEarliestMs,
+      openLatestMs: this.openLatestMs,
+    }
+  }
+
+  restore(checkpoint: TopicCheckpoint): void {
+    this.segments = [...checkpoint.segments]
+    this.openFrom = checkpoint.openFrom
+    this.open = new Map(checkpoint.open.map((entry) => [entry.topic, { offsets: [...entry.offsets] }]))
+    this.openCount = checkpoint.open.reduce((sum, entry) => sum + entry.offsets.length, 0)
+    this.openEarliestMs = checkpoint.openEarliestMs
+    this.openLatestMs = checkpoint.openLatestMs
+  }
+
+  /** Finds durable messages in the order of the log. `undefined`: the log could not be read. */
+  query(volume: Volume, query: MessageQuery, done: (found: { messages: readonly FoundMessage[]; more: boolean } | undefined) => void): void {
+    const segments = this.segments.filter(
+      (segment) => segment.toOffset > query.afterOffset && segment.latestMs >= query.fromMs && segment.earliestMs <= query.toMs,
+    )
+    const messages: FoundMessage[] = []
+    const collect = (offsets: readonly number[], next: () => void): void => {
+      const wanted = offsets.filter((offset) => offset > query.afterOffset && offset < volume.durableOffset)
+      readMessages(volume, wanted, (found) => {
+        if (found === undefined) {
+          done(undefined)
+          return
+        }
+        for (const message of found) {
+          if (message.storedAtMs < query.fromMs || message.storedAtMs > query.toMs) continue
+          if (messages.length === query.limit) {
+            done({ messages, more: true })
+            return
+          }
+          messages.push(message)
+        }
+        next()
+      }, query.limit + 1 - messages.length)
+    }
+    const visit = (i: number): void => {
+      if (i === segments.length) {
+        collect(this.open.get(query.topic)?.offsets ?? [], () => done({ messages, more: false }))
+        return
+      }
+      this.load(volume, segments[i]!, (index) => {
+        if (index === undefined) done(undefined)
+        else collect(index.topics.find((entry) => entry.topic === query.topic)?.offsets ?? [], () => visit(i + 1))
+      })
+    }
+    visit(0)
+  }
+
+  private load(volume: Volume, segment: Segment, done: (index: SegmentIndex | undefined) => void): void {
+    const cached = this.cache.get(segment.indexOffset)
+    if (cached !== undefined) {
+      done(cached)
+      return
+    }
+    volume.read(segment.indexOffset, segment.indexLength, (bytes) => {
+      if (bytes === undefined || recordLengthAt(bytes, 0) <= 0) {
+        done(undefined)
+        return
+      }
+      const index = segmentIndexRecord.read(new Reader(bytes, RECORD_BODY_OFFSET))
+      if (this.cache.size >= CACHED_INDEXES) this.cache.delete(this.cache.keys().next().value!)
+      this.cache.set(segment.indexOffset, index)
+      done(index)
+    })
+  }
+}
+
+/** Reads the messages at the given offsets (ascending), at most `limit` of them, as many at a time as lie close together. */
+export function readMessages(
+  volume: Volume,
+  offsets: readonly number[],
+  done: (messages: readonly FoundMessage[] | undefined) => void,
+  limit: number,
+): void {
+  const messages: FoundMessage[] = []
+  const step = (i: number, lastMessageBytes: number): void => {
+    if (i >= offsets.length || messages.length >= limit) {
+      done(messages)
+      return
+    }
+    const from = offsets[i]!
+    let last = i
+    while (last + 1 < offsets.length && offsets[last + 1]! - from < READ_BYTES - LAST_MESSAGE_BYTES) last++
+    const length = Math.min(offsets[last]! - from + lastMessageBytes, volume.durableOffset - from)
+    volume.read(from, length, (bytes) => {
+      if (bytes === undefined) {
+        done(undefined)
+        return
+      }
+      let next = i
+      while (next <= last && messages.length < limit) {
+        const at = offsets[next]! - from
+        const recordBytes = at < bytes.length ? recordLengthAt(bytes, at) : 0
+        if (recordBytes <= 0) break
+        const reader = new Reader(bytes, at + RECORD_BODY_OFFSET, at + recordBytes)
+        const { storedAtMs, message } = messageRecord.read(reader)
+        messages.push({ offset: offsets[next]!, storedAtMs, message })
+        next++
+      }
+      if (next > i) step(next, LAST_MESSAGE_BYTES)
+      else if (lastMessageBytes < READ_BYTES) step(i, READ_BYTES)
+      else done(undefined)
+    })
+  }
+  step(0, LAST_MESSAGE_BYTES)
+}
+
+/** Topic and publisher of a stored message, without decoding the rest. */
+export function peekMessage(message: Buffer): { topic: string; publisher: string; qos: number; retain: boolean } {
+  const reader = new Reader(message)
+  return { topic: reader.utf8(), publisher: reader.utf8(), qos: reader.u8(), retain: reader.u8() === 1 }
+}

@@ -1,0 +1,158 @@
+/**
+ * One session's queue at one topic shard: which messages are due to it, in the order of the log, each at a place (`sequence`, from 1) that never changes.
+ *
+ * The queue is a pure function of the log: subscription and message records in order give the same places on every owner. So a place, and with it the
+ * packet id, is durable as soon as the message is. What the subscriber acknowledged is logged lazily: losing the newest of it means sending again.
+ */
+import type { Link } from '../wire/link.ts'
+import type { Subscription } from '../wire/messages.ts'
+import type { TopicCheckpoint } from './topic-records.ts'
+
+/** How many places beyond the lowest unacknowledged one may be with the proxy. Below `packetIdWidth`, or ids would collide. */
+export const QUEUE_WINDOW = 64
+
+/** Where a session's messages go at present. */
+export interface Attachment {
+  readonly link: Link
+  readonly generation: number
+  readonly handle: number
+  /** The next place to send. */
+  next: number
+  /** A read of older messages is under way; nothing else is sent meanwhile, so that order is kept. */
+  reading: boolean
+}
+
+const COMPACT_AT = 1024
+
+export class SessionQueue {
+  readonly clientId: string
+  readonly incarnation: number
+  epoch: number
+  version: number
+  subscriptions: readonly Subscription[] = []
+  attachment: Attachment | undefined
+  /** The lowest place that is not acknowledged. */
+  base = 1
+  /** Places up to here may have been sent by this or an earlier owner: sending them again says DUP [MQTT-3.3.1-1]. */
+  maybeSentUpTo = 0
+  private offsets: number[] = []
+  private meta: number[] = []
+  /** Entries of the arrays that lie before `base`. */
+  private skipped = 0
+  private identifiers: Map<number, readonly number[]> | undefined
+  private beyond: Set<number> | undefined
+
+  constructor(clientId: string, incarnation: number, epoch: number) {
+    this.clientId = clientId
+    this.incarnation = incarnation
+    this.epoch = epoch
+    this.version = 0
+  }
+
+  /** One past the last place. */
+  get end(): number {
+    return this.base + this.offsets.length - this.skipped
+  }
+
+  /** @returns the place given to the message. */
+  push(offset: number, qos: number, retain: boolean, identifiers: readonly number[]): number {
+    const sequence = this.end
+    this.offsets.push(offset)
+    this.meta.push(qos | (retain ? 4 : 0))
+    if (identifiers.length > 0) {
+      this.identifiers ??= new Map()
+      this.identifiers.set(sequence, identifiers)
+    }
+    return sequence
+  }
+
+  offsetAt(sequence: number): number {
+    return this.offsets[sequence - this.base + this.skipped]!
+  }
+
+  qosAt(sequence: number): number {
+    return this.meta[sequence - this.base + this.skipped]! & 3
+  }
+
+  retainAt(sequence: number): boolean {
+    return (this.meta[sequence - this.base + this.skipped]! & 4) !== 0
+  }
+
+  identifiersAt(sequence: number): readonly number[] {
+    return this.identifiers?.get(sequence) ?? NONE
+  }
+
+  isAcknowledged(sequence: number): boolean {
+    return sequence < this.base || this.beyond?.has(sequence) === true
+  }
+
+  /** @returns false when it was acknowledged before, or never was a place. */
+  acknowledge(sequence: number): boolean {
+    if (sequence >= this.end || this.isAcknowledged(sequence)) return false
+    if (sequence !== this.base) {
+      this.beyond ??= new Set()
+      this.beyond.add(sequence)
+      return true
+    }
+    this.advance()
+    while (this.beyond !== undefined && this.beyond.delete(this.base)) this.advance()
+    return true
+  }
+
+  /** Drops every place whose message lies before `offset`: its retention is over. */
+  dropBefore(offset: number): void {
+    while (this.base < this.end && this.offsetAt(this.base) < offset) this.acknowledge(this.base)
+  }
+
+  /** Applies what was logged: all below `base` and the places `beyond` are acknowledged. */
+  restorePosition(base: number, beyond: readonly number[]): void {
+    while (this.base < base && this.base < this.end) this.acknowledge(this.base)
+    for (const sequence of beyond) this.acknowledge(sequence)
+  }
+
+  position(): { clientId: string; base: number; beyond: readonly number[] } {
+    return { clientId: this.clientId, base: this.base, beyond: this.beyond === undefined ? NONE : [...this.beyond] }
+  }
+
+  /** Plain data for a checkpoint. */
+  snapshot(): TopicCheckpoint['queues'][number] {
+    const identifiers = this.identifiers === undefined ? [] : [...this.identifiers].map(([sequence, list]) => ({ sequence, identifiers: list }))
+    return {
+      clientId: this.clientId,
+      incarnation: this.incarnation,
+      epoch: this.epoch,
+      version: this.version,
+      subscriptions: this.subscriptions,
+      base: this.base,
+      offsets: this.offsets.slice(this.skipped),
+      meta: this.meta.slice(this.skipped),
+      identifiers,
+      beyond: this.beyond === undefined ? NONE : [...this.beyond],
+    }
+  }
+
+  static restore(snapshot: TopicCheckpoint['queues'][number]): SessionQueue {
+    const queue = new SessionQueue(snapshot.clientId, snapshot.incarnation, snapshot.epoch)
+    queue.version = snapshot.version
+    queue.subscriptions = snapshot.subscriptions
+    queue.base = snapshot.base
+    queue.offsets = [...snapshot.offsets]
+    queue.meta = [...snapshot.meta]
+    if (snapshot.identifiers.length > 0) queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))
+    if (snapshot.beyond.length > 0) queue.beyond = new Set(snapshot.beyond)
+    return queue
+  }
+
+  private advance(): void {
+    this.identifiers?.delete(this.base)
+    this.base++
+    this.skipped++
+    if (this.skipped >= COMPACT_AT && this.skipped * 2 >= this.offsets.length) {
+      this.offsets = this.offsets.slice(this.skipped)
+      this.meta = this.meta.slice(this.skipped)
+      this.skipped = 0
+    }
+  }
+}
+
+const NONE: readonly number[] = []

@@ -1,0 +1,250 @@
+import { describe, expect, test } from 'vitest'
+import { createSimWorld } from '../../sim/world.ts'
+import type { CloseReason, Connection, Host } from '../host.ts'
+import { defaultSettings, ports } from '../settings.ts'
+import type { VirtualWorld } from '../world.ts'
+import { bootLoadBalancer } from './load-balancer.ts'
+
+const targets = [1, 2, 3].map((zone) => ({ name: `proxy-${zone}`, address: { host: `10.${zone}.0.4`, port: ports.mqtt } }))
+const balancer = { host: '10.1.0.5', port: ports.mqtt }
+const { probeIntervalMs, probeTimeoutMs } = defaultSettings.loadBalancer
+
+interface ClientConnection {
+  readonly connection: Connection
+  /** The name that the target answers the first bytes with. */
+  target: string
+  received: string
+  closed: CloseReason | undefined
+}
+
+/** One load-balancer node, three targets that echo what they hear, their name before it, and a machine of clients. As in MQTT, clients speak first. */
+class Edge {
+  readonly world: VirtualWorld
+  readonly clients: ClientConnection[] = []
+  private client!: Host
+
+  constructor(seed = 1) {
+    this.world = createSimWorld({ seed, recording: true })
+    for (const { name, address } of targets) {
+      this.world.addMachine({
+        name,
+        zone: `az${name.at(-1)}`,
+        role: 'proxy',
+        address: address.host,
+        cores: 2,
+        boot: (host) => {
+          host.listen(address.port, () => {
+            let greeted = false
+            return {
+              onData: (connection, bytes) => {
+                connection.write(Buffer.from(greeted ? bytes.toString() : `${name};${bytes}`))
+                greeted = true
+              },
+              onClose() {},
+            }
+          })
+          return {}
+        },
+      })
+    }
+    this.world.addMachine({
+      name: 'load-balancer-1',
+      zone: 'az1',
+      role: 'load-balancer',
+      address: balancer.host,
+      cores: 4,
+      boot: bootLoadBalancer({ settings: defaultSettings, targets, port: ports.mqtt }),
+    })
+    this.world.addMachine({
+      name: 'client-machine-1',
+      zone: 'internet',
+      role: 'client',
+      address: '203.0.0.1',
+      cores: 4,
+      boot: (host) => {
+        this.client = host
+        return {}
+      },
+    })
+  }
+
+  runTo(seconds: number): void {
+    this.world.run(seconds * 1_000_000)
+  }
+
+  /** Connects `count` clients at once; each says hello. */
+  connect(count: number): ClientConnection[] {
+    const opened: ClientConnection[] = []
+    for (let n = 0; n < count; n++) {
+      const label = `client-${this.clients.length}`
+      const state: Omit<ClientConnection, 'connection'> & { connection?: Connection } = { target: '', received: '', closed: undefined }
+      const client = state as ClientConnection
+      state.connection = this.client.connect(
+        balancer,
+        {
+          onData: (_connection, bytes) => {
+            client.received += bytes.toString()
+            client.target = client.received.split(';')[0]!
+          },
+          onClose: (_connection, reason) => {
+            client.closed = reason
+          },
+        },
+        label,
+      )
+      state.connection.write(Buffer.from('hello'))
+      this.clients.push(client)
+      opened.push(client)
+    }
+    return opened
+  }
+
+  countOf(target: string): number {
+    return this.clients.filter((client) => client.target === target && client.closed === undefined).length
+  }
+
+  eventsOf(kind: 'target-state-changed' | 'connections-reset'): { timeUs: number; event: unknown }[] {
+    return this.world.history.filter(({ event }) => event.kind === kind)
+  }
+}
+
+describe('a load balancer', () => {
+  test('joins clients and targets, byte for byte, both ways', () => {
+    const edge = new Edge()
+    edge.runTo(5)
+    const [client] = edge.connect(1)
+    edge.runTo(5.5)
+    client!.connection.write(Buffer.from(', world'))
+    edge.runTo(6)
+    expect(client!.received).toBe(`${client!.target};hello, world`)
+    expect(targets.map(({ name }) => name)).toContain(client!.target)
+    expect(client!.closed).toBeUndefined()
+  })
+
+  test('spreads connections evenly over the targets of all zones', () => {
+    const edge = new Edge()
+    edge.runTo(5)
+    edge.connect(90)
+    edge.runTo(8)
+    expect(targets.map(({ name }) => edge.countOf(name))).toEqual([30, 30, 30])
+  })
+
+  test('gives a new connection to the target with the fewest, when clients have left', () => {
+    const edge = new Edge()
+    edge.runTo(5)
+    edge.connect(30)
+    edge.runTo(6)
+    const leaving = edge.clients.filter(({ target }) => target === 'proxy-2')
+    for (const { connection } of leaving) connection.close()
+    edge.runTo(7)
+    const joined = edge.connect(10)
+    edge.runTo(8)
+    expect(joined.map(({ target }) => target)).toEqual(Array(10).fill('proxy-2'))
+  })
+
+  test('calls each target healthy after its first probe', () => {
+    const edge = new Edge()
+    edge.runTo(2.5)
+    expect(edge.eventsOf('target-state-changed').map(({ event }) => event)).toEqual(
+      expect.arrayContaining(targets.map(({ name }) => ({ kind: 'target-state-changed', target: name, healthy: true }))),
+    )
+    expect(edge.eventsOf('target-state-changed')).toHaveLength(3)
+  })
+
+  test('takes connections before any target was probed', () => {
+    const edge = new Edge()
+    const clients = edge.connect(6)
+    edge.runTo(3)
+    expect(clients.every(({ target, closed }) => target !== '' && closed === undefined)).toBe(true)
+    expect(edge.world.goals.has('load balancer fails open')).toBe(true)
+  })
+
+  test('finds a target without power by its probes, resets its connections, and sends nobody there', () => {
+    const edge = new Edge()
+    edge.runTo(10)
+    edge.connect(30)
+    edge.runTo(12)
+    edge.world.apply({ kind: 'zone-outage', zone: 'az2', form: 'power' })
+    edge.runTo(12 + (2 * probeIntervalMs + probeTimeoutMs) / 1000 + 0.2)
+    const out = edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 12_000_000)
+    expect(out.map(({ event }) => event)).toEqual([{ kind: 'target-state-changed', target: 'proxy-2', healthy: false }])
+    expect(out[0]!.timeUs).toBeGreaterThan(12_000_000 + (probeIntervalMs + probeTimeoutMs) * 1000)
+    expect(edge.eventsOf('connections-reset').map(({ event }) => event)).toEqual([
+      { kind: 'connections-reset', target: 'proxy-2', count: 10 },
+    ])
+    const lost = edge.clients.filter(({ target }) => target === 'proxy-2')
+    expect(lost.map(({ closed }) => closed)).toEqual(Array(10).fill('reset'))
+    expect(edge.clients.filter(({ target }) => target !== 'proxy-2').every(({ closed }) => closed === undefined)).toBe(true)
+    const joined = edge.connect(20)
+    edge.runTo(20)
+    expect(joined.every(({ target, closed }) => target !== 'proxy-2' && target !== '' && closed === undefined)).toBe(true)
+  })
+
+  test('takes a target back after two good probes in a row', () => {
+    const edge = new Edge()
+    edge.runTo(10)
+    const heal = edge.world.apply({ kind: 'crash', machines: ['proxy-2'] })
+    edge.runTo(20)
+    heal()
+    edge.runTo(20 + (2 * probeIntervalMs) / 1000 + 0.1)
+    const states = edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 10_000_000)
+    expect(states.map(({ event }) => event)).toEqual([
+      { kind: 'target-state-changed', target: 'proxy-2', healthy: false },
+      { kind: 'target-state-changed', target: 'proxy-2', healthy: true },
+    ])
+    expect(states[1]!.timeUs).toBeGreaterThan(20_000_000 + probeIntervalMs * 1000)
+    edge.connect(3)
+    edge.runTo(26)
+    expect(edge.countOf('proxy-2')).toBe(1)
+  })
+
+  test('keeps a target that fails a single probe', () => {
+    const edge = new Edge()
+    edge.runTo(10)
+    edge.connect(9)
+    edge.runTo(11)
+    // Long enough to meet one round of probes and to outlast its timeout, too short for two.
+    const heal = edge.world.apply({ kind: 'partition', from: ['load-balancer-1'], to: ['proxy-2'], bothWays: true })
+    edge.runTo(11 + probeIntervalMs / 1000)
+    heal()
+    edge.runTo(20)
+    expect(edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 10_000_000)).toEqual([])
+    expect(edge.eventsOf('connections-reset')).toEqual([])
+  })
+
+  test('sends to any target when all look dead, since the probes may be what is broken', () => {
+    const edge = new Edge()
+    edge.runTo(5)
+    const heal = edge.world.apply({
+      kind: 'partition',
+      from: ['load-balancer-1'],
+      to: ['proxy-1', 'proxy-2', 'proxy-3'],
+      bothWays: true,
+    })
+    edge.runTo(12)
+    expect(edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 5_000_000)).toHaveLength(3)
+    heal()
+    const clients = edge.connect(9)
+    edge.runTo(13)
+    expect(clients.every(({ target }) => target !== '')).toBe(true)
+  })
+
+  test('closes the connection of a client whose target refuses, and leaves the verdict to the probes', () => {
+    const edge = new Edge()
+    edge.runTo(10)
+    edge.world.apply({ kind: 'crash', machines: ['proxy-1', 'proxy-2', 'proxy-3'] })
+    const [client] = edge.connect(1)
+    edge.runTo(10.3)
+    expect(client!.closed).toBe('reset')
+    expect(edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 10_000_000)).toEqual([])
+  })
+
+  test('probes in few events', () => {
+    const edge = new Edge()
+    edge.runTo(10)
+    const before = edge.world.counters().events
+    edge.runTo(20)
+    // Five rounds of three probes, each a SYN, its answer and an RST, and two timers a round.
+    expect(edge.world.counters().events - before).toBeLessThanOrEqual(5 * (3 * 4 + 3))
+  })
+})

@@ -1,0 +1,241 @@
+/** Life and death of processes. */
+import { describe, expect } from 'vitest'
+import { type Bench, type Check, connected, pattern, Tape, whileMs, writeUntilHeldBack } from './bench.contract.ts'
+
+export function processContract(check: Check): void {
+  describe('a process that is killed', () => {
+    check('is called back by nothing again: timers, bytes, connections, files', async (bench) => {
+      const { client, server, near, far } = await connected(bench)
+      const late: string[] = []
+      await server.do((host) => {
+        for (const delay of [0, 1, 20]) host.setTimer(delay, () => late.push('timer'))
+        host.files.append('f', Buffer.from('bytes'))
+        host.files.sync('f', () => late.push('sync'))
+        host.files.read('f', 0, 1, () => late.push('read'))
+        host.connect(client.at(1), new Tape(bench)).handler = {
+          onOpen: () => late.push('open'),
+          onData: () => late.push('data'),
+          onClose: () => late.push('close'),
+        }
+        near.connection!.write(Buffer.from('on its way'))
+        bench.world.apply({ kind: 'crash', machines: [server.name] })
+      })
+      await bench.run(whileMs * 2)
+      expect(late).toEqual([])
+      expect(far.log).toEqual([])
+    })
+
+    check('has its connections reset by its kernel, and new ones refused, until it is started again', async (bench) => {
+      const { client, server, near } = await connected(bench)
+      const heal = bench.world.apply({ kind: 'crash', machines: [server.name] })
+      await bench.until(() => near.closeReason !== undefined, 'the reset')
+      expect(near.closeReason).toBe('reset')
+      expect((await client.connect(server.at(1883))).log).toEqual(['close refused'])
+      const former = server.hosts.length
+      heal()
+      heal()
+      await bench.until(() => server.hosts.length > former, 'a new process')
+      const { tapes } = await server.listen(1883)
+      expect((await client.connect(server.at(1883))).log).toEqual(['open'])
+      await bench.until(() => tapes.length === 1, 'the accepted connection')
+      expect(server.hosts.length).toBe(former + 1)
+    })
+
+    check('leaves to its kernel what it had closed in order: all that was written arrives, then `ended`', async (bench) => {
+      const { client, near, far } = await connected(bench)
+      await client.do(() => {
+        near.connection!.write(Buffer.from('my last will'))
+        near.connection!.close()
+        bench.world.apply({ kind: 'crash', machines: [client.name] })
+      })
+      await bench.until(() => far.closeReason !== undefined, 'the end')
+      expect(far.text).toBe('my last will')
+      expect(far.closeReason).toBe('ended')
+    })
+
+    check('gets a boot id that grows with each start', async (bench) => {
+      const machine = bench.machine('a')
+      await machine.do(() => {})
+      bench.world.apply({ kind: 'restart', machines: ['a'] })
+      await bench.until(() => machine.hosts.length === 2, 'a second process')
+      bench.world.apply({ kind: 'crash', machines: ['a'] })()
+      await bench.until(() => machine.hosts.length === 3, 'a third process')
+      const [first, second, third] = machine.hosts.map((host) => host.bootId)
+      expect(second!).toBeGreaterThan(first!)
+      expect(third!).toBeGreaterThan(second!)
+    })
+
+    check('leaves other machines as they are', async (bench) => {
+      const { client, server, near, far } = await connected(bench, { echo: true })
+      bench.machine('bystander')
+      bench.world.apply({ kind: 'crash', machines: ['bystander'] })
+      await client.do(() => near.connection!.write(Buffer.from('unmoved')))
+      await bench.until(() => near.text === 'unmoved', 'the echo')
+      expect(far.text).toBe('unmoved')
+      expect(server.hosts.length).toBe(1)
+    })
+  })
+
+  describe('a handler that throws', () => {
+    const ended = (bench: Bench) => {
+      const ends: { machine: string; cause: string; error: string | undefined }[] = []
+      bench.world.observe({ onProcessEnded: (machine, cause, error) => ends.push({ machine, cause, error }) })
+      return ends
+    }
+
+    check('in a timer ends its process alone; its peers see it as a crash', async (bench) => {
+      const ends = ended(bench)
+      const { client, server, near } = await connected(bench)
+      const late: string[] = []
+      await server.do((host) => {
+        host.setTimer(1, () => {
+          throw new Error('a planted fault')
+        })
+        host.setTimer(5, () => late.push('timer'))
+      })
+      await bench.until(() => near.closeReason !== undefined, 'the reset')
+      expect(near.closeReason).toBe('reset')
+      expect(ends).toHaveLength(1)
+      expect(ends[0]).toMatchObject({ machine: server.name, cause: 'threw' })
+      expect(ends[0]!.error).toContain('a planted fault')
+      await bench.run(whileMs)
+      expect(late).toEqual([])
+      expect(await client.do((host) => host.nowMs())).toBeGreaterThan(0)
+    })
+
+    check('in `accept`, in `onData` or at boot ends its process too', async (bench) => {
+      const ends = ended(bench)
+      const client = bench.machine('client-machine')
+      const inAccept = bench.machine('in-accept')
+      const inData = bench.machine('in-data')
+      bench.machine('at-boot', {
+        boot: () => {
+          throw new Error('thrown at boot')
+        },
+      })
+      await inAccept.do((host) =>
+        host.listen(1883, () => {
+          throw new Error('thrown in accept')
+        }),
+      )
+      await inData.do((host) =>
+        host.listen(1883, () => ({
+          onData: () => {
+            throw new Error('thrown in onData')
+          },
+          onClose: () => {},
+        })),
+      )
+      const first = await client.connect(inAccept.at(1883))
+      const second = await client.connect(inData.at(1883))
+      await client.do(() => second.connection!.write(Buffer.from('x')))
+      await bench.until(() => first.closeReason === 'reset' && second.closeReason === 'reset', 'both resets')
+      expect(ends.map((end) => end.machine).sort()).toEqual(['at-boot', 'in-accept', 'in-data'])
+      for (const end of ends) {
+        expect(end.cause).toBe('threw')
+        expect(end.error).toMatch(/thrown (at boot|in accept|in onData)/)
+      }
+    })
+  })
+
+  describe('a process that is stopped', () => {
+    check('is asked first, and ends when it says that it is done', async (bench) => {
+      const ends: string[] = []
+      const asked: string[] = []
+      bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
+      const machine = bench.machine('a', {
+        boot: (host) => ({
+          stop: (done) => {
+            asked.push('stop')
+            host.setTimer(300, done)
+          },
+        }),
+      })
+      await machine.do(() => {})
+      bench.world.stop('a', 5000)
+      await bench.run(10)
+      expect(asked).toEqual(['stop'])
+      expect(ends).toEqual([])
+      await bench.until(() => ends.length > 0, 'the end')
+      expect(ends).toEqual(['a stopped'])
+    })
+
+    check('is ended when it takes longer than it was given', async (bench) => {
+      const ends: string[] = []
+      bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
+      const machine = bench.machine('a', { boot: () => ({ stop: () => {} }) })
+      await machine.do(() => {})
+      bench.world.stop('a', 300)
+      await bench.run(10)
+      expect(ends).toEqual([])
+      await bench.until(() => ends.length > 0, 'the end')
+      expect(ends).toEqual(['a stopped'])
+    })
+  })
+
+  describe('other faults', () => {
+    check('a connection reset tells both ends once, and leaves other connections alone', async (bench) => {
+      const { client, server, near, far } = await connected(bench)
+      const other = bench.machine('other-machine')
+      await other.listen(1883)
+      const spared = [await other.connect(server.at(1883)), await client.connect(other.at(1883))]
+      bench.world.apply({ kind: 'connection-reset', from: [client.name], to: [server.name] })
+      await bench.until(() => near.closeReason !== undefined && far.closeReason !== undefined, 'both resets')
+      await bench.run(whileMs)
+      expect(near.log).toEqual(['open', 'close reset'])
+      expect(far.log).toEqual(['close reset'])
+      expect(spared.map((tape) => tape.log)).toEqual([['open'], ['open']])
+      expect((await client.connect(server.at(1883))).log).toEqual(['open'])
+    })
+
+    check('a paused process runs nothing, while its kernel accepts and buffers; all comes after the pause', async (bench) => {
+      const { client, server, near, far } = await connected(bench)
+      const fired: string[] = []
+      await server.do((host) => {
+        host.setTimer(200, () => fired.push('timer'))
+        host.setTimer(205, () => fired.push('second timer'))
+      })
+      const heal = bench.world.apply({ kind: 'pause', machines: [server.name] })
+      const opened = await client.connect(server.at(1883))
+      expect(opened.log).toEqual(['open'])
+      await client.do(() => {
+        near.connection!.write(Buffer.from('during the pause'))
+        near.connection!.close()
+      })
+      await bench.run(300)
+      expect(fired).toEqual([])
+      expect(far.log).toEqual([])
+      heal()
+      await bench.until(() => far.closeReason !== undefined && fired.length === 2, 'what had waited')
+      expect(fired).toEqual(['timer', 'second timer'])
+      expect(far.text).toBe('during the pause')
+      expect(far.closeReason).toBe('ended')
+    })
+
+    check('a paused process holds back who sends to it', async (bench) => {
+      const { client, server, near, far } = await connected(bench)
+      const heal = bench.world.apply({ kind: 'pause', machines: [server.name] })
+      const written = await writeUntilHeldBack(bench, client, near, pattern(256 * 1024, 1))
+      expect(far.byteCount).toBe(0)
+      heal()
+      await bench.until(
+        () => far.byteCount >= written,
+        () => `${written} bytes, got ${far.byteCount}`,
+      )
+      expect(far.byteCount).toBe(written)
+    })
+
+    check('a process killed while paused runs nothing of what had waited', async (bench) => {
+      const { client, server, near, far } = await connected(bench)
+      const heal = bench.world.apply({ kind: 'pause', machines: [server.name] })
+      await client.do(() => near.connection!.write(Buffer.from('never read')))
+      await bench.run(20)
+      bench.world.apply({ kind: 'crash', machines: [server.name] })
+      heal()
+      await bench.until(() => near.closeReason !== undefined, 'the reset')
+      await bench.run(whileMs)
+      expect(near.closeReason).toBe('reset')
+      expect(far.log).toEqual([])
+    })
+  })
+}

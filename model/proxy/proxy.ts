@@ -1,0 +1,220 @@
+/**
+ * A proxy: takes clients in, speaks MQTT with them, and passes everything on to the shards. It keeps nothing that has to survive it.
+ *
+ * This file ties the parts together: client connections, shard domains (who serves what, and may we speak for it), publish lanes, broker links, routes.
+ */
+import type { Address, Boot, Host, Listener, Process } from '../host.ts'
+import { RouteTable } from '../nameserver/route-table.ts'
+import { ports, type ServiceSettings } from '../settings.ts'
+import { isTopicShard, type ShardCounts, shardOfClient, shardTotal } from '../shards.ts'
+import { Reader } from '../wire/codec.ts'
+import { type MessageOf, storedMessageField } from '../wire/messages.ts'
+import type { QoS } from '../wire/packets.ts'
+import { deliveryFlag } from '../wire/delivery-flags.ts'
+import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
+import { ClientConnection, type ProxyContext, reason } from './client-connection.ts'
+import { PublishLane } from './publish-lane.ts'
+import { SessionClosings } from './session-closings.ts'
+import { ShardDomain } from './shard-domain.ts'
+
+export interface ProxyConfig {
+  readonly counts: ShardCounts
+  readonly settings: ServiceSettings
+  readonly nameservers: readonly Address[]
+}
+
+export function bootProxy(config: ProxyConfig): Boot {
+  return (host) => new Proxy(host, config)
+}
+
+/** Sessions named in one `resumeSessions`. */
+const RESUME_BATCH = 500
+const RESUME_RETRY_MS = 200
+
+class Proxy implements Process, ProxyContext, BrokerLinksOwner {
+  readonly host: Host
+  readonly counts: ShardCounts
+  readonly settings: ServiceSettings
+  private readonly clients = new Map<number, ClientConnection>()
+  private readonly domains: readonly ShardDomain[]
+  private readonly lanes: readonly PublishLane[]
+  private readonly brokers: BrokerLinks
+  private readonly routes: RouteTable
+  private readonly closings: SessionClosings
+  private readonly listener: Listener
+  private nextHandle = 1
+
+  constructor(host: Host, config: ProxyConfig) {
+    this.host = host
+    this.counts = config.counts
+    this.settings = config.settings
+    const { proxy } = config.settings
+    this.brokers = new BrokerLinks(host, config.settings, this)
+    this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => new ShardDomain(shard, host.nowMs()))
+    this.lanes = this.domains
+      .slice(0, config.counts.topicShards)
+      .map((domain) => new PublishLane(host, domain, proxy.requestTimeoutMs, () => this.refreshRoutes()))
+    this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
+    this.closings = new SessionClosings(proxy.requestTimeoutMs)
+    this.listener = host.listen(ports.mqtt, (connection) => {
+      host.work('connection', 1)
+      const client = new ClientConnection(this, connection, this.nextHandle++)
+      this.clients.set(client.handle, client)
+      return client
+    })
+    this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
+  }
+
+  /** Sends every client away with a word, and their sessions' ends with them. */
+  stop(done: () => void): void {
+    this.listener.close()
+    for (const client of [...this.clients.values()]) client.disconnect(reason.serverShuttingDown, 'proxy stops')
+    done()
+  }
+
+  // What client connections ask for
+
+  domainOf(shard: number): ShardDomain {
+    return this.domains[shard]!
+  }
+
+  sessionDomainOf(clientId: string): ShardDomain {
+    return this.domains[shardOfClient(this.counts, clientId)]!
+  }
+
+  laneOf(shard: number): PublishLane {
+    return this.lanes[shard]!
+  }
+
+  acknowledge(shard: number, handle: number, sequence: number): void {
+    this.domains[shard]!.broker?.acknowledge(shard, handle, sequence)
+  }
+
+  refreshRoutes(): void {
+    this.routes.refreshNow()
+  }
+
+  newClientId(): string {
+    const random = this.host.random('assigned client ids')
+    return `auto-${this.host.machine}-${this.host.bootId}-${this.nextHandle}-${random.below(0x7fff_ffff).toString(36)}`
+  }
+
+  onClosed(client: ClientConnection): void {
+    this.clients.delete(client.handle)
+    if (!client.wasConnected) return
+    const { clientId, epoch, sessionDomain, sessionExpirySeconds } = client
+    this.closings.add(sessionDomain, { clientId, epoch, expirySeconds: sessionExpirySeconds })
+  }
+
+  // What brokers say
+
+  onBrokerUp(broker: BrokerLink): void {
+    for (const domain of this.domains) if (domain.broker === broker) this.newTerm(domain)
+  }
+
+  onBrokerAnswered(broker: BrokerLink): void {
+    const nowMs = this.host.nowMs()
+    for (const domain of this.domains) {
+      if (domain.broker !== broker || !broker.serving.has(domain.shard)) continue
+      domain.lastReachedMs = broker.lastPingSentMs
+      if (domain.regained(nowMs)) for (const client of [...domain.clients]) client.flush()
+    }
+  }
+
+  onDeliver(deliver: MessageOf<'deliver'>): void {
+    const reader = new Reader(deliver.message)
+    const message = storedMessageField.read(reader)
+    if (!reader.complete()) throw new Error(`shard ${deliver.shard} delivered a message that does not decode`)
+    for (const { handle, sequence, qos, flags, subscriptionIdentifiers } of deliver.targets) {
+      this.clients.get(handle)?.deliver({
+        shard: deliver.shard,
+        sequence,
+        qos: qos as QoS,
+        retain: (flags & deliveryFlag.retain) !== 0,
+        dup: (flags & deliveryFlag.dup) !== 0,
+        subscriptionIdentifiers,
+        message,
+      })
+    }
+  }
+
+  onKick(kick: MessageOf<'kickSession'>): void {
+    const client = this.clients.get(kick.handle)
+    if (client !== undefined && client.clientId === kick.clientId) client.superseded()
+  }
+
+  // Routes and terms
+
+  private onRoute(shard: number): void {
+    const domain = this.domains[shard]
+    const owner = this.routes.owner(shard)
+    if (domain === undefined || owner === undefined) return
+    domain.broker = this.brokers.to(owner.address)
+    this.newTerm(domain)
+  }
+
+  private newTerm(domain: ShardDomain): void {
+    domain.term++
+    if (isTopicShard(this.counts, domain.shard)) this.lanes[domain.shard]!.restart()
+    else {
+      this.resume(domain)
+      this.closings.pursue(domain)
+    }
+    for (const client of [...domain.clients]) client.onTerm(domain)
+  }
+
+  /** Has the owner of a session shard confirm the connections that an earlier term knew. */
+  private resume(domain: ShardDomain): void {
+    if (!domain.up) return
+    const waiting = [...domain.clients].filter((client) => client.isConnected && client.confirmedTerm !== domain.term)
+    for (let at = 0; at < waiting.length; at += RESUME_BATCH) this.resumeBatch(domain, waiting.slice(at, at + RESUME_BATCH))
+  }
+
+  private resumeBatch(domain: ShardDomain, batch: readonly ClientConnection[]): void {
+    const { term } = domain
+    const sessions = batch.map(({ clientId, epoch, handle }) => ({ clientId, epoch, handle }))
+    domain.broker!.link.request(
+      { name: 'resumeSessions', shard: domain.shard, sessions },
+      this.settings.proxy.requestTimeoutMs,
+      (outcome) => {
+        if (domain.term !== term) return
+        if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
+          this.refreshRoutes()
+          this.host.setTimer(RESUME_RETRY_MS, () => {
+            if (domain.term === term) this.resume(domain)
+          })
+          return
+        }
+        const superseded = new Set(outcome.message.superseded)
+        for (const client of batch) {
+          if (client.isClosed()) continue
+          if (superseded.has(client.handle)) client.superseded()
+          else client.confirmed(term)
+        }
+      },
+    )
+  }
+
+  // Time
+
+  private armTick(delayMs: number): void {
+    this.host.setTimer(delayMs, () => {
+      this.brokers.pingAll()
+      this.closeUnreachable()
+      const nowMs = this.host.nowMs()
+      for (const client of [...this.clients.values()]) client.checkSilence(nowMs)
+      for (const domain of this.domains) this.closings.pursue(domain)
+      this.armTick(this.settings.proxy.pingIntervalMs)
+    })
+  }
+
+  /** Clients whose session, or a shard that they subscribe at, has been out of reach for too long: elsewhere they may be served. */
+  private closeUnreachable(): void {
+    const nowMs = this.host.nowMs()
+    for (const domain of this.domains) {
+      if (domain.clients.size === 0 || nowMs - domain.lastReachedMs < this.settings.proxy.unreachableCloseMs) continue
+      this.host.reached('client closed because its session is out of reach')
+      for (const client of [...domain.clients]) client.disconnect(reason.serverBusy, `shard ${domain.shard} out of reach`)
+    }
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * All appends of one proxy to one topic shard, in order. They are sent without waiting for each other; when one has no definite answer, everything
+ * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence).
+ */
+import type { Host, Timer } from '../host.ts'
+import type { MessageOf } from '../wire/messages.ts'
+import type { ShardDomain } from './shard-domain.ts'
+
+export type AppendResult = 'stored' | 'stored-unmatched' | 'fenced' | 'gap'
+
+export interface Append {
+  readonly clientId: string
+  readonly epoch: number
+  readonly sequence: number
+  readonly message: Buffer
+  readonly done: (result: AppendResult) => void
+}
+
+interface Entry {
+  readonly append: Append
+  answered: boolean
+}
+
+const RETRY_MS = 200
+
+export class PublishLane {
+  private readonly host: Host
+  private readonly domain: ShardDomain
+  private readonly timeoutMs: number
+  private readonly onTrouble: () => void
+  private entries: Entry[] = []
+  /** How many of `entries` have been sent in the present attempt. */
+  private sent = 0
+  private attempt = 0
+  private retryTimer: Timer | undefined
+
+  constructor(host: Host, domain: ShardDomain, timeoutMs: number, onTrouble: () => void) {
+    this.host = host
+    this.domain = domain
+    this.timeoutMs = timeoutMs
+    this.onTrouble = onTrouble
+  }
+
+  append(append: Append): void {
+    this.entries.push({ append, answered: false })
+    this.send()
+  }
+
+  /** QoS 0: now or never. */
+  passOn(message: Omit<MessageOf<'publish'>, 'name'>): void {
+    if (this.domain.up) this.domain.broker!.link.notify({ name: 'publish', ...message })
+  }
+
+  /** The shard has a new owner, or its link is up again. */
+  restart(): void {
+    this.retryTimer?.cancel()
+    this.retryTimer = undefined
+    this.attempt++
+    this.entries = this.entries.filter((entry) => !entry.answered)
+    this.sent = 0
+    this.send()
+  }
+
+  private send(): void {
+    if (!this.domain.up || this.retryTimer !== undefined) return
+    const { link } = this.domain.broker!
+    const { attempt } = this
+    while (this.sent < this.entries.length) {
+      const entry = this.entries[this.sent++]!
+      const { clientId, epoch, sequence, message } = entry.append
+      link.request({ name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, message }, this.timeoutMs, (outcome) => {
+        if (outcome.kind === 'reply' && outcome.message.outcome !== 'not-owner') {
+          const { outcome: result, matched } = outcome.message
+          this.settle(entry, result === 'stored' && !matched ? 'stored-unmatched' : result)
+        } else if (attempt === this.attempt && !entry.answered) this.retryLater()
+      })
+    }
+  }
+
+  private settle(entry: Entry, result: AppendResult): void {
+    if (entry.answered) return
+    entry.answered = true
+    let settled = 0
+    while (settled < this.entries.length && this.entries[settled]!.answered) settled++
+    if (settled > 0) {
+      this.entries.splice(0, settled)
+      this.sent = Math.max(0, this.sent - settled)
+    }
+    entry.append.done(result)
+  }
+
+  private retryLater(): void {
+    if (this.retryTimer !== undefined) return
+    this.onTrouble()
+    this.retryTimer = this.host.setTimer(RETRY_MS, () => this.restart())
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * A client's subscriptions and what has to know of them: the session shard, and every topic shard that a filter may match. Changes run one at a time;
+ * each is done when all of those have answered, and only then does SUBACK or UNSUBACK leave.
+ *
+ * At a topic shard the same call (`attach`) says "these are the session's subscriptions here" and "send its messages to me"; it is repeated in every term of the shard.
+ */
+import type { Host } from '../host.ts'
+import { shardsOfFilter, type ShardCounts } from '../shards.ts'
+import type { Subscription } from '../wire/messages.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { ShardDomain } from './shard-domain.ts'
+
+const RETRY_MS = 200
+
+interface Attachment {
+  readonly domain: ShardDomain
+  /** The version that the shard has confirmed, and in which of its terms. */
+  doneVersion: number
+  doneTerm: number
+  calling: boolean
+}
+
+interface Change {
+  readonly version: number
+  /** Topic shards that have to confirm this version. */
+  readonly shards: readonly number[]
+  readonly done: () => void
+}
+
+export class Subscriptions {
+  private readonly host: Host
+  private readonly counts: ShardCounts
+  private readonly timeoutMs: number
+  private readonly client: ClientConnection
+  private list: readonly Subscription[]
+  private version = 0
+  private sessionVersion = 0
+  private callingSession = false
+  private readonly attachments = new Map<number, Attachment>()
+  private readonly queued: (() => void)[] = []
+  private change: Change | undefined
+
+  constructor(host: Host, counts: ShardCounts, timeoutMs: number, client: ClientConnection, list: readonly Subscription[]) {
+    this.host = host
+    this.counts = counts
+    this.timeoutMs = timeoutMs
+    this.client = client
+    this.list = list
+    for (const { filter } of list) for (const shard of shardsOfFilter(counts, filter)) this.attachmentAt(shard)
+    this.pursueAll()
+  }
+
+  /**
+   * Runs a change once those before it are done. `edit` gets the list as it is then and returns the new one, with the filters that it added, changed or removed;
+   * `done` is called when everyone who has to know it has it durably.
+   */
+  run(edit: (list: readonly Subscription[]) => { readonly list: readonly Subscription[]; readonly touched: readonly string[] }, done: () => void): void {
+    const start = () => {
+      const { list, touched } = edit(this.list)
+      if (touched.length === 0) {
+        done()
+        this.next()
+        return
+      }
+      const shards = new Set<number>()
+      for (const filter of touched) for (const shard of shardsOfFilter(this.counts, filter)) shards.add(shard)
+      this.list = list
+      this.version++
+      // What the other shards were told is still all that concerns them.
+      for (const [shard, attachment] of this.attachments) {
+        if (!shards.has(shard) && attachment.doneVersion === this.version - 1) attachment.doneVersion = this.version
+      }
+      this.change = { version: this.version, shards: [...shards], done }
+      for (const shard of shards) this.attachmentAt(shard)
+      this.pursueAll()
+    }
+    if (this.change === undefined && this.queued.length === 0) start()
+    else this.queued.push(start)
+  }
+
+  /** Takes up again what was cut short: a shard has a new owner, or its link came up. */
+  pursueAll(): void {
+    this.pursueSession()
+    for (const attachment of this.attachments.values()) this.pursue(attachment)
+  }
+
+  /** The client is gone: its messages wait in their queues again. */
+  detach(): void {
+    for (const { domain } of this.attachments.values()) {
+      domain.clients.delete(this.client)
+      if (domain.up) {
+        const { clientId, epoch, handle } = this.client
+        domain.broker!.link.notify({ name: 'detach', shard: domain.shard, clientId, epoch, handle })
+      }
+    }
+  }
+
+  private attachmentAt(shard: number): Attachment {
+    let attachment = this.attachments.get(shard)
+    if (attachment === undefined) {
+      const domain = this.client.domainOf(shard)
+      domain.clients.add(this.client)
+      attachment = { domain, doneVersion: -1, doneTerm: -1, calling: false }
+      this.attachments.set(shard, attachment)
+    }
+    return attachment
+  }
+
+  private pursueSession(): void {
+    const domain = this.client.sessionDomain
+    if (this.callingSession || this.sessionVersion === this.version || !domain.up) return
+    this.callingSession = true
+    const { version } = this
+    const { clientId, epoch } = this.client
+    const message = { name: 'setSubscriptions' as const, shard: domain.shard, clientId, epoch, version, subscriptions: this.list }
+    domain.broker!.link.request(message, this.timeoutMs, (outcome) => {
+      this.callingSession = false
+      if (this.client.isClosed()) return
+      if (outcome.kind === 'reply' && outcome.message.outcome === 'fenced') {
+        this.client.superseded()
+        return
+      }
+      if (outcome.kind === 'reply' && outcome.message.outcome === 'done') {
+        this.sessionVersion = version
+        this.settle()
+        this.pursueSession()
+      } else this.retryLater(() => this.pursueSession())
+    })
+  }
+
+  private pursue(attachment: Attachment): void {
+    const { domain } = attachment
+    if (attachment.calling || !domain.up) return
+    if (attachment.doneVersion === this.version && attachment.doneTerm === domain.term) return
+    attachment.calling = true
+    const { version } = this
+    const { term } = domain
+    const { clientId, incarnation, epoch, handle } = this.client
+    const subscriptions = this.list.filter(({ filter }) => shardsOfFilter(this.counts, filter).includes(domain.shard))
+    domain.broker!.link.request(
+      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions },
+      this.timeoutMs,
+      (outcome) => {
+        attachment.calling = false
+        if (this.client.isClosed()) return
+        if (outcome.kind === 'reply' && outcome.message.outcome === 'fenced') {
+          this.client.superseded()
+          return
+        }
+        if (outcome.kind === 'reply' && outcome.message.outcome === 'done') {
+          attachment.doneVersion = version
+          attachment.doneTerm = term
+          this.settle()
+          this.pursue(attachment)
+        } else this.retryLater(() => this.pursue(attachment))
+      },
+    )
+  }
+
+  private settle(): void {
+    const { change } = this
+    if (change === undefined || this.sessionVersion < change.version) return
+    if (change.shards.some((shard) => this.attachments.get(shard)!.doneVersion < change.version)) return
+    this.change = undefined
+    change.done()
+    this.next()
+  }
+
+  private next(): void {
+    if (this.change === undefined) this.queued.shift()?.()
+  }
+
+  private retryLater(again: () => void): void {
+    this.client.refreshRoutes()
+    this.host.setTimer(RETRY_MS, () => {
+      if (!this.client.isClosed()) again()
+    })
+  }
+}

@@ -1,0 +1,482 @@
+/**
+ * A volume as its owner uses it: an append-only log on copies in several zones, of which a majority must have synced a record before it counts.
+ *
+ *     preparing → repairing → reading → waiting-lease → attached        lost, from any of them
+ *
+ * - preparing: a majority of all copies promises our epoch. After that no older owner can make anything durable.
+ * - repairing: of their logs the one with the greatest (last epoch, size) holds every record ever reported durable (as in Raft's election, section 5.4.1);
+ *   a majority is made equal to it. Should that copy go before a majority is, the choice is made anew, which is harmless as nothing of our epoch exists yet.
+ * - reading: an epoch-begin record goes out. What former epochs left counts only once that is durable on a majority (Raft, section 5.4.2).
+ *   Meanwhile the log is replayed from the newest mark.
+ * - waiting-lease: until no former owner can believe in its lease, and we have our own.
+ * - attached: appends are batched and sent to every copy that follows; others are caught up in the background.
+ *
+ * A record whose append was not reported durable may be in the log or not after the next attach; either way it is the same on all copies.
+ * Left out: handing the volume over in order; copies that join or leave.
+ */
+import { emit } from '../events.ts'
+import type { Timer } from '../host.ts'
+import type { Writer } from '../wire/codec.ts'
+import type { CopyLinks, CopyLinkUser } from './copy-links.ts'
+import { CopyStream, type StreamOwner } from './copy-stream.ts'
+import { type EpochStart, lastEpoch } from './epochs.ts'
+import type { Leaseholder } from './lease.ts'
+import { announcedLengthAt, EPOCH_BEGIN, encodeLogRecord, scanRecords } from './log-record.ts'
+import { LogTail } from './log-tail.ts'
+
+export type VolumeState = 'preparing' | 'repairing' | 'reading' | 'waiting-lease' | 'attached' | 'lost'
+
+export interface VolumeListener {
+  /** Replay: each record from the mark on (or from where the log begins), in order, before `onAttached`; the volume's own records are left out. */
+  onReplay(offset: number, type: number, version: number, body: Buffer): void
+  /** A majority repaired, epoch-begin durable, the former owner's lease waited out. */
+  onAttached(): void
+  /** Refused by a higher epoch, or no majority for too long while attaching. The last callback; the object is of no more use. */
+  onLost(reason: 'refused' | 'unreachable', promisedEpoch: number): void
+}
+
+const ATTACH_TIMEOUT_MS = 10_000
+/** How long a majority of promises waits for the rest: enough for a copy that is alive, nothing to a client. */
+const GRACE_MS = 10
+const LONG_GRACE_MS = 200
+const REPLAY_CHUNK_BYTES = 256 * 1024
+const READ_RETRY_MS = 50
+const BATCHES_IN_FLIGHT = 3
+const KEPT_TAIL_BYTES = 4 << 20
+
+interface Waiter {
+  readonly offset: number
+  readonly done: () => void
+}
+
+export class Volume implements StreamOwner, CopyLinkUser, Leaseholder {
+  readonly volume: number
+  readonly epoch: number
+  state: VolumeState = 'preparing'
+  history: EpochStart[] = []
+  tail = new LogTail(0)
+  sendableOffset = 0
+  durableOffset = 0
+  trimOffset = 0
+  /** The mark that appends carry. */
+  announcedMark = 0
+  private readonly links: CopyLinks
+  private readonly listener: VolumeListener
+  private readonly streams: readonly CopyStream[]
+  private readonly majority: number
+  private closed = false
+  private highestPromise = 0
+  /** The copy whose log was chosen, and that log's size. */
+  private best: CopyStream | undefined
+  private baseSize = 0
+  private graceTimer: Timer | undefined
+  private attachTimer: Timer | undefined
+  private leaseWaitTimer: Timer | undefined
+  private flushTimer: Timer | undefined
+  private wakeTimer: Timer | undefined
+  private readonly waiters: Waiter[] = []
+  private nextWaiter = 0
+  /** Ends of the batches sent and not yet durable. */
+  private readonly batchEnds: number[] = []
+  private readonly leaseGrants: number[]
+  private leaseEndMs = Number.NEGATIVE_INFINITY
+  private wantedMark = 0
+  private wantedMarkAt = 0
+  /** Once this offset is durable, so is `announcedMark` on the copies that have it. */
+  private markCarriedAt = Number.POSITIVE_INFINITY
+  private durableMark = 0
+  private wantedTrim = 0
+
+  /** Tries to become the owner of the volume under this epoch. */
+  static attach(links: CopyLinks, volume: number, epoch: number, listener: VolumeListener): Volume {
+    const attached = new Volume(links, volume, epoch, listener)
+    attached.start()
+    return attached
+  }
+
+  private constructor(links: CopyLinks, volume: number, epoch: number, listener: VolumeListener) {
+    this.links = links
+    this.volume = volume
+    this.epoch = epoch
+    this.listener = listener
+    this.highestPromise = epoch
+    this.streams = links.links.map((_, copy) => new CopyStream(links, copy, this))
+    this.majority = Math.floor(this.streams.length / 2) + 1
+    this.leaseGrants = this.streams.map(() => Number.NEGATIVE_INFINITY)
+  }
+
+  /** Where the next record will stand. */
+  get endOffset(): number {
+    return this.tail.end
+  }
+
+  get markOffset(): number {
+    return this.announcedMark
+  }
+
+  /** Queues a record. It is sent at the end of the handler's turn, or when an earlier batch is done. @returns its offset. */
+  append(type: number, version: number, writeBody: (writer: Writer) => void): number {
+    const offset = this.tail.end
+    if (this.state === 'lost') return offset
+    if (this.state !== 'attached') throw new Error(`append to volume ${this.volume} while it is ${this.state}`)
+    this.tail.append(encodeLogRecord(type, version, writeBody))
+    if (this.flushTimer === undefined && this.batchEnds.length < BATCHES_IN_FLIGHT) {
+      this.flushTimer = this.links.host.setTimer(0, () => {
+        this.flushTimer = undefined
+        this.flush()
+      })
+    }
+    return offset
+  }
+
+  /** Calls back, in order, once all that was appended so far is durable; never after `onLost`. */
+  whenDurable(done: () => void): void {
+    if (this.state === 'lost') return
+    const offset = this.tail.end
+    this.waiters.push({ offset, done })
+    if (offset <= this.durableOffset && this.wakeTimer === undefined) {
+      this.wakeTimer = this.links.host.setTimer(0, () => {
+        this.wakeTimer = undefined
+        this.wake()
+      })
+    }
+  }
+
+  /**
+   * A checkpoint begins at this offset and is complete with what was appended so far: a later attach may replay from there. It is told to the copies with the
+   * first append after all of it is durable.
+   */
+  mark(offset: number): void {
+    this.wantedMark = offset
+    this.wantedMarkAt = this.tail.end
+    this.announceMark()
+  }
+
+  /** Nothing before the offset is needed any more. Takes effect as far as a durable mark allows. */
+  trim(offset: number): void {
+    this.wantedTrim = Math.max(this.wantedTrim, offset)
+    this.applyTrim()
+  }
+
+  /**
+   * Reads durable records from `offset` on: whole ones, at least one, and otherwise at most `length` bytes, maybe fewer.
+   * Undefined: there is nothing, or no copy could be read.
+   */
+  read(offset: number, length: number, done: (bytes: Buffer | undefined) => void): void {
+    const inMemory = this.tail.at(offset, this.durableOffset)
+    if (inMemory !== undefined) {
+      const scan = scanRecords(inMemory.length > length ? inMemory.subarray(0, length) : inMemory, 0)
+      const bytes = inMemory.subarray(0, scan.end > 0 ? scan.end : announcedLengthAt(inMemory, 0))
+      this.links.host.setTimer(0, () => done(bytes))
+    } else if (offset >= this.durableOffset || offset < this.trimOffset || this.closed) {
+      this.links.host.setTimer(0, () => done(undefined))
+    } else this.fetch(offset, length, this.durableOffset, undefined, done)
+  }
+
+  /** Whether what depends on being the only owner may be said now. */
+  leaseValid(): boolean {
+    return this.leaseRemainingMs() > 0
+  }
+
+  leaseRemainingMs(): number {
+    return this.state === 'attached' && !this.closed ? Math.max(0, this.leaseEndMs - this.links.host.nowMs()) : 0
+  }
+
+  /** Stops using the volume; no further callback. */
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.state = 'lost'
+    this.waiters.length = 0
+    this.nextWaiter = 0
+    this.links.unregister(this)
+    this.links.leases.remove(this)
+    for (const stream of this.streams) stream.close()
+    for (const timer of [this.graceTimer, this.attachTimer, this.leaseWaitTimer, this.flushTimer, this.wakeTimer]) timer?.cancel()
+  }
+
+  // What links, leases and streams tell.
+
+  onLinkUp(copy: number): void {
+    this.streams[copy]!.prepare()
+  }
+
+  onLinkDown(copy: number): void {
+    this.streams[copy]!.onLinkDown()
+  }
+
+  wantsLease(): boolean {
+    return this.state !== 'preparing' && this.state !== 'lost'
+  }
+
+  onLeaseRefused(promisedEpoch: number): void {
+    this.lose('refused', promisedEpoch)
+  }
+
+  onLeaseGranted(copy: number, sentAtMs: number): void {
+    this.leaseGrants[copy] = Math.max(this.leaseGrants[copy]!, sentAtMs)
+    this.leaseEndMs = this.majorityOf((stream) => this.leaseGrants[stream.copy]!) + this.links.settings.leaseMs
+    this.advance()
+  }
+
+  onPrepared(stream: CopyStream): void {
+    if (this.state === 'preparing') {
+      this.considerPromises()
+      return
+    }
+    this.trimOffset = Math.max(this.trimOffset, Math.min(stream.prepared!.trimOffset, this.durableOffset))
+    stream.follow()
+    if (this.state === 'waiting-lease') this.advance()
+  }
+
+  onRefused(stream: CopyStream, promisedEpoch: number): void {
+    this.highestPromise = Math.max(this.highestPromise, promisedEpoch)
+    const refusals = this.streams.filter((other) => other === stream || other.state === 'refused').length
+    if (promisedEpoch > this.epoch || refusals > this.streams.length - this.majority) this.lose('refused', this.highestPromise)
+    else if (this.state === 'preparing') this.considerPromises()
+  }
+
+  onProgress(): void {
+    if (this.closed) return
+    if (this.state === 'repairing') this.advance()
+    else this.countDurable()
+  }
+
+  onDropped(stream: CopyStream): void {
+    if (this.state !== 'repairing' || stream !== this.best) return
+    this.links.host.reached('chosen log lost during repair')
+    this.state = 'preparing'
+    this.best = undefined
+    for (const other of this.streams) {
+      other.acked = 0
+      if (other !== stream) other.prepare()
+    }
+  }
+
+  /** Reads whole records of our log from the copies that have them, one after the other until one gives sound bytes. */
+  fetch(offset: number, length: number, limit: number, except: CopyStream | undefined, done: (bytes: Buffer | undefined) => void): void {
+    const sources = this.streams.filter((stream) => stream !== except && stream.link.up && stream.acked > offset)
+    sources.sort((a, b) => Number(b.state === 'live') - Number(a.state === 'live') || a.copy - b.copy)
+    const ask = (index: number, wanted: number): void => {
+      const source = sources[index]
+      if (source === undefined) {
+        done(undefined)
+        return
+      }
+      // Beyond `acked` a copy may have what is not ours.
+      const available = Math.min(limit, source.acked) - offset
+      const asked = Math.min(wanted, available)
+      source.link.request({ name: 'volumeRead', volume: this.volume, offset, length: asked }, this.links.settings.requestTimeoutMs, (outcome) => {
+        if (this.closed) return
+        if (outcome.kind === 'reply' && outcome.message.outcome === 'read' && outcome.message.bytes.length > 0) {
+          const { bytes } = outcome.message
+          const scan = scanRecords(bytes, 0)
+          if (scan.end > 0) {
+            done(bytes.subarray(0, scan.end))
+            return
+          }
+          const needed = announcedLengthAt(bytes, 0)
+          if (scan.after === 'incomplete' && asked < needed && needed <= available) {
+            ask(index, needed)
+            return
+          }
+          if (scan.after === 'torn') this.links.host.reached('rotten record found')
+        }
+        ask(index + 1, wanted)
+      })
+    }
+    ask(0, length)
+  }
+
+  // Attaching.
+
+  private start(): void {
+    const { host } = this.links
+    if (!this.links.register(this)) {
+      this.attachTimer = host.setTimer(0, () => this.lose('refused', this.epoch))
+      return
+    }
+    this.attachTimer = host.setTimer(ATTACH_TIMEOUT_MS, () => this.lose('unreachable', this.highestPromise))
+    this.links.leases.add(this)
+    for (const stream of this.streams) stream.prepare()
+  }
+
+  private considerPromises(): void {
+    const promised = this.streams.filter((stream) => stream.state === 'prepared').length
+    if (promised < this.majority) return
+    if (this.streams.every((stream) => stream.state !== 'preparing')) this.choose()
+    else if (this.graceTimer === undefined) {
+      const waitMs = this.links.host.perturb('volume-waits-for-all-promises') ? LONG_GRACE_MS : GRACE_MS
+      this.graceTimer = this.links.host.setTimer(waitMs, () => {
+        this.graceTimer = undefined
+        this.choose()
+      })
+    }
+  }
+
+  private choose(): void {
+    this.graceTimer?.cancel()
+    this.graceTimer = undefined
+    const promised = this.streams.filter((stream) => stream.state === 'prepared')
+    if (this.state !== 'preparing' || promised.length < this.majority) return
+    let best = promised[0]!
+    for (const stream of promised) {
+      const [a, b] = [stream.prepared!, best.prepared!]
+      const difference = lastEpoch(a.epochs) - lastEpoch(b.epochs) || a.size - b.size
+      if (difference > 0) best = stream
+    }
+    const chosen = best.prepared!
+    this.best = best
+    this.baseSize = chosen.size
+    this.history = [...chosen.epochs]
+    this.tail = new LogTail(chosen.size)
+    this.sendableOffset = chosen.size
+    for (const { prepared } of promised) {
+      const { markOffset, trimOffset } = prepared!
+      // Marks and trims are of what was durable, which the chosen log holds.
+      if (markOffset <= chosen.size) this.announcedMark = Math.max(this.announcedMark, markOffset)
+      if (trimOffset <= chosen.size) this.trimOffset = Math.max(this.trimOffset, trimOffset)
+    }
+    this.durableMark = this.announcedMark
+    this.state = 'repairing'
+    this.links.leases.renew()
+    // The chosen copy first: the others fetch from it.
+    best.follow()
+    for (const stream of promised) if (stream !== best && !this.closed) stream.follow()
+    this.advance()
+  }
+
+  /** Takes the next step of attaching, where what it waits for is there. */
+  private advance(): void {
+    if (this.state === 'repairing' && this.majorityOf((stream) => stream.acked) >= this.baseSize) {
+      if (this.streams.some((stream) => stream.wasRepaired)) this.links.host.reached('log repaired at attach')
+      this.beginEpoch()
+    }
+    if (this.state === 'waiting-lease') this.considerServing()
+  }
+
+  private beginEpoch(): void {
+    this.state = 'reading'
+    this.history.push({ epoch: this.epoch, offset: this.baseSize })
+    this.tail.append(encodeLogRecord(EPOCH_BEGIN, 1, (writer) => writer.u32(this.epoch)))
+    this.flush()
+    this.replay(Math.max(this.announcedMark, this.trimOffset))
+  }
+
+  private replay(offset: number): void {
+    if (this.state !== 'reading') return
+    if (offset >= this.baseSize) {
+      this.state = 'waiting-lease'
+      this.considerServing()
+      return
+    }
+    this.fetch(offset, REPLAY_CHUNK_BYTES, this.baseSize, undefined, (bytes) => {
+      if (bytes === undefined) {
+        this.links.host.setTimer(READ_RETRY_MS, () => this.replay(offset))
+        return
+      }
+      const { records } = scanRecords(bytes, 0, (at, type, version, body) => {
+        if (this.state === 'reading' && type !== EPOCH_BEGIN) this.listener.onReplay(offset + at, type, version, body)
+      })
+      this.links.host.work('record', records)
+      this.replay(offset + bytes.length)
+    })
+  }
+
+  private considerServing(): void {
+    const { host } = this.links
+    if (this.durableOffset === 0) return // our epoch's first record is not durable yet
+    const nowMs = host.nowMs()
+    // Every majority that could uphold a former lease shares a copy with any majority that has promised, so the majority that is free first will do.
+    const freeAtMs = -this.majorityOf((stream) => -stream.formerLeaseEndMs)
+    if (freeAtMs > nowMs) {
+      this.leaseWaitTimer?.cancel()
+      this.leaseWaitTimer = host.setTimer(Math.ceil(freeAtMs - nowMs), () => this.advance())
+      return
+    }
+    if (this.leaseEndMs <= nowMs) return
+    this.attachTimer?.cancel()
+    this.state = 'attached'
+    const repairedCopies = this.streams.filter((stream) => stream.wasRepaired).length
+    if (host.recording) {
+      emit(host, { kind: 'volume-attached', volume: this.volume, epoch: this.epoch, size: this.tail.end, repairedCopies })
+    }
+    this.listener.onAttached()
+  }
+
+  private lose(reason: 'refused' | 'unreachable', promisedEpoch: number): void {
+    if (this.closed) return
+    this.close()
+    const { host } = this.links
+    if (host.recording) emit(host, { kind: 'volume-lost', volume: this.volume, epoch: this.epoch, reason })
+    this.listener.onLost(reason, Math.max(promisedEpoch, this.epoch))
+  }
+
+  // Serving.
+
+  private flush(): void {
+    if (this.sendableOffset === this.tail.end) return
+    this.announceMark()
+    this.sendableOffset = this.tail.end
+    this.batchEnds.push(this.tail.end)
+    if (this.announcedMark > this.durableMark && this.markCarriedAt === Number.POSITIVE_INFINITY) this.markCarriedAt = this.tail.end
+    for (const stream of this.streams) stream.pump()
+  }
+
+  private countDurable(): void {
+    const durable = Math.min(this.majorityOf((stream) => stream.acked), this.tail.end)
+    // Until a record of our own epoch is durable, nothing is.
+    if (durable <= this.durableOffset || durable <= this.baseSize) return
+    this.durableOffset = durable
+    while (this.batchEnds.length > 0 && this.batchEnds[0]! <= durable) this.batchEnds.shift()
+    if (durable >= this.markCarriedAt) {
+      this.durableMark = this.announcedMark
+      this.markCarriedAt = Number.POSITIVE_INFINITY
+    }
+    this.tail.release(durable, KEPT_TAIL_BYTES)
+    if (this.state === 'waiting-lease') this.considerServing()
+    this.wake()
+    if (this.closed) return
+    this.applyTrim()
+    if (this.flushTimer === undefined && this.batchEnds.length < BATCHES_IN_FLIGHT) this.flush()
+  }
+
+  private wake(): void {
+    while (this.nextWaiter < this.waiters.length && this.waiters[this.nextWaiter]!.offset <= this.durableOffset) {
+      const { done } = this.waiters[this.nextWaiter++]!
+      done()
+    }
+    if (this.nextWaiter === this.waiters.length || this.nextWaiter > 1024) {
+      this.waiters.splice(0, this.nextWaiter)
+      this.nextWaiter = 0
+    }
+  }
+
+  private announceMark(): void {
+    if (this.wantedMark <= this.announcedMark || this.wantedMarkAt > this.durableOffset) return
+    if (this.markCarriedAt !== Number.POSITIVE_INFINITY) return // one at a time
+    this.announcedMark = this.wantedMark
+  }
+
+  private applyTrim(): void {
+    if (this.state !== 'attached') return
+    const bound = this.announcedMark > 0 || this.wantedMark > 0 ? this.durableMark : this.durableOffset
+    const offset = Math.min(this.wantedTrim, this.durableOffset, bound)
+    if (offset <= this.trimOffset) return
+    this.trimOffset = offset
+    for (const stream of this.streams) stream.trim()
+  }
+
+  /** The greatest value that a majority of the streams reaches. */
+  private majorityOf(value: (stream: CopyStream) => number): number {
+    let greatest = Number.NEGATIVE_INFINITY
+    for (const stream of this.streams) {
+      const candidate = value(stream)
+      if (candidate <= greatest) continue
+      let reached = 0
+      for (const other of this.streams) if (value(other) >= candidate) reached++
+      if (reached >= this.majority) greatest = candidate
+    }
+    return greatest
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * What a person sees of a run: what happened, in time order; which promises were kept, and for those that were not the proof and the command that plays the
+ * run again; how long clients were without service, and where that time went; what became of the messages. At most 100 columns.
+ */
+import type { PromiseResult, Violation } from '../checks/promise.ts'
+import type { TimeSummary } from '../checks/recovery.ts'
+import type { RunResult, Verdict } from '../scenarios/result.ts'
+import type { StoryLine, StoryTone } from '../scenarios/story.ts'
+import { count, duration, type Paint, painter, wrap } from './text.ts'
+
+export interface SummaryOptions {
+  readonly colour: boolean
+  /** The command that plays the run again. */
+  readonly replay: string
+}
+
+const WIDTH = 100
+const TIME_COLUMN = 11
+const VIOLATIONS_SHOWN = 3
+
+type Style = Parameters<Paint>[0]
+
+const verdictLooks: Readonly<Record<Verdict, { readonly mark: string; readonly words: string; readonly style: Style }>> = {
+  held: { mark: '✔', words: 'held', style: 'green' },
+  violated: { mark: '✖', words: 'violated', style: 'red' },
+  'not-exercised': { mark: '○', words: 'not exercised', style: 'yellow' },
+}
+
+const toneLooks: Readonly<Record<StoryTone, { readonly mark: string; readonly style: Style }>> = {
+  fault: { mark: '✖', style: 'red' },
+  heal: { mark: '✔', style: 'green' },
+  notice: { mark: '!', style: 'yellow' },
+  move: { mark: '→', style: 'cyan' },
+  client: { mark: '●', style: 'magenta' },
+  trouble: { mark: '!', style: 'red' },
+}
+
+/** The whole story of one run. */
+export function renderSummary(result: RunResult, options: SummaryOptions): string {
+  const paint = painter(options.colour)
+  const parts = [
+    heading(result, paint),
+    ...(result.story.length > 0 ? [storyBlock(result.story, paint)] : []),
+    promisesBlock(result, options, paint),
+    recoveryBlock(result, paint),
+    messagesBlock(result, paint),
+    verdictBlock(result, options, paint),
+  ]
+  return parts.filter((part) => part !== '').join('\n\n')
+}
+
+/** One of many runs. */
+export function renderLine(result: RunResult, options: Pick<SummaryOptions, 'colour'>): string {
+  const paint = painter(options.colour)
+  const { mark, words, style } = verdictLooks[result.verdict]
+  const { measures } = result
+  const recovery = measures.recovery.total
+  const facts = [
+    `${count(measures.messagesAcknowledged)} acknowledged`,
+    `${count(measures.lost)} lost`,
+    ...(recovery.count > 0 ? [`${count(recovery.count)} clients back, worst ${duration(recovery.max)}`] : []),
+  ]
+  const wrong = unexpected(result).map((promise) => promise.id)
+  const tail = result.verdict === 'held' ? facts.join(', ') : wrong.join(', ')
+  return `${paint(style, mark)} ${result.scenario.padEnd(18)} seed ${String(result.seed).padEnd(6)} ${paint(style, words.padEnd(13))} ${tail}`
+}
+
+/** The sum of many runs. */
+export function renderTally(
+  runs: readonly { readonly scenario: string; readonly verdict: Verdict | 'broken' }[],
+  seconds: number,
+  options: Pick<SummaryOptions, 'colour'>,
+): string {
+  const paint = painter(options.colour)
+  const words: readonly (readonly [Verdict | 'broken', string, Style])[] = [
+    ['held', 'held', 'green'],
+    ['violated', 'violated', 'red'],
+    ['not-exercised', 'not exercised', 'yellow'],
+    ['broken', 'broken off', 'red'],
+  ]
+  const parts = words.flatMap(([verdict, word, style]) => {
+    const found = runs.filter((run) => run.verdict === verdict).length
+    return found > 0 ? [paint(style, `${count(found)} ${word}`)] : []
+  })
+  return `\n${count(runs.length)} runs in ${seconds.toFixed(1)} s: ${parts.join(', ')}`
+}
+
+function heading(result: RunResult, paint: Paint): string {
+  const seed = `seed ${result.seed}`
+  const room = WIDTH - result.scenario.length - seed.length - 4
+  const title = result.title.length > room ? `${result.title.slice(0, room - 1)}…` : result.title
+  const gap = ' '.repeat(Math.max(2, WIDTH - result.scenario.length - 2 - title.length - seed.length))
+  const lines = [`${paint('bold', result.scenario)}  ${title}${gap}${paint('dim', seed)}`]
+  if (result.description !== '') lines.push(...wrap(result.description, WIDTH - 2).map((line) => paint('dim', `  ${line}`)))
+  return lines.join('\n')
+}
+
+function storyBlock(story: readonly StoryLine[], paint: Paint): string {
+  const indent = ' '.repeat(TIME_COLUMN + 4)
+  const lines = story.flatMap(({ timeUs, tone, text }) => {
+    const { mark, style } = toneLooks[tone]
+    const time = `${(timeUs / 1e6).toFixed(3)} s`.padStart(TIME_COLUMN)
+    const strong = tone === 'fault' || tone === 'heal' || tone === 'client'
+    return wrap(text, WIDTH - TIME_COLUMN - 4).map((line, index) => {
+      const shown = strong ? paint(style, line) : line
+      return index === 0 ? `${paint('dim', time)}  ${paint(style, mark)} ${shown}` : `${indent}${shown}`
+    })
+  })
+  return [paint('bold', 'What happened'), ...lines].join('\n')
+}
+
+/** Promises that are not as the scenario expects them. */
+function unexpected(result: RunResult): readonly PromiseResult[] {
+  return result.promises.filter(({ id, verdict }) => {
+    const expectation = result.expected[id]
+    return expectation === undefined ? verdict === 'violated' : verdict !== expectation
+  })
+}
+
+function promisesBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {
+  const lines = result.promises.map((promise) => {
+    const expectation = result.expected[promise.id]
+    const { mark, words, style } = verdictLooks[promise.verdict]
+    const asExpected = expectation === undefined ? promise.verdict !== 'violated' : promise.verdict === expectation
+    const look: Style =
+      asExpected && promise.verdict === 'not-exercised' ? 'dim' : expectation === 'violated' && asExpected ? 'green' : style
+    const notes = [
+      ...(promise.exercised > 0 ? [`tested ${count(promise.exercised)} ${promise.exercised === 1 ? 'time' : 'times'}`] : []),
+      ...(promise.violationCount > 0
+        ? [`violated ${count(promise.violationCount)} ${promise.violationCount === 1 ? 'time' : 'times'}`]
+        : []),
+      ...(expectation === 'violated' ? [asExpected ? 'as expected' : 'a violation was expected'] : []),
+      ...(expectation === 'held' && promise.verdict === 'not-exercised' ? ['but the scenario expects it to be put to the test'] : []),
+    ]
+    return `  ${paint(look, mark)} ${promise.id.padEnd(20)} ${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`.trimEnd()
+  })
+  const proofs = result.promises.flatMap((promise) => proof(promise, options, paint))
+  return [paint('bold', 'Promises'), ...lines, ...proofs].join('\n')
+}
+
+/** What proves that a promise was broken, for a few cases that differ. */
+function proof(promise: PromiseResult, options: SummaryOptions, paint: Paint): readonly string[] {
+  const bySignature = new Map<string, Violation>()
+  for (const violation of promise.violations) if (!bySignature.has(violation.signature)) bySignature.set(violation.signature, violation)
+  const shown = [...bySignature.values()].slice(0, VIOLATIONS_SHOWN)
+  if (shown.length === 0) return []
+  const lines = shown.flatMap((violation) => [
+    '',
+    ...wrap(violation.text, WIDTH - 4).map((line, index) => `${index === 0 ? `  ${paint('red', '✖')} ` : '    '}${paint('red', line)}`),
+    ...violation.evidence.flatMap(({ timeUs, text }) => {
+      const time = Number.isFinite(timeUs) ? `${(timeUs / 1e6).toFixed(3)} s` : ''
+      return text
+        .split('\n')
+        .flatMap((part) => wrap(part, WIDTH - TIME_COLUMN - 6))
+        .map((line, index) => `    ${paint('dim', (index === 0 ? time : '').padStart(TIME_COLUMN))}  ${line}`)
+    }),
+  ])
+  const more = promise.violationCount - shown.length
+  const rest = more > 0 ? [`    ${paint('dim', `… and ${count(more)} more of ${promise.id}`)}`] : []
+  return [...lines, ...rest, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
+}
+
+function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
+  const { recovery } = measures
+  if (recovery.total.count === 0) return ''
+  const rows: readonly (readonly [string, TimeSummary])[] = [
+    ['until served again', recovery.total],
+    ['  detection', recovery.detection],
+    ['  back-off and connect', recovery.backOffAndConnect],
+    ['  session load', recovery.sessionLoad],
+    ['  until messages flow', recovery.service],
+  ]
+  const cells = (values: readonly string[]): string => values.map((value) => value.padStart(11)).join('')
+  const head = `  ${''.padEnd(24)}${cells(['p50', 'p99', 'max', 'clients'])}`
+  const lines = rows.map(([name, { p50, p99, max, count: clients }], index) => {
+    const line = `  ${name.padEnd(24)}${cells(clients === 0 ? ['-', '-', '-', '0'] : [duration(p50), duration(p99), duration(max), count(clients)])}`
+    return index === 0 ? line : paint('dim', line)
+  })
+  const struck = facts.clientsStruck > 0 ? ` (${count(facts.clientsStruck)} were on a proxy that a fault struck)` : ''
+  return [`${paint('bold', 'Recovery as clients felt it')}${paint('dim', struck)}`, paint('dim', head), ...lines].join('\n')
+}
+
+function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
+  const columns: readonly (readonly [string, number, Style | undefined])[] = [
+    ['published', measures.messagesPublished, undefined],
+    ['acknowledged', measures.messagesAcknowledged, undefined],
+    ['delivered', measures.messagesDelivered, undefined],
+    ['duplicated', measures.duplicates, undefined],
+    ['lost', measures.lost, measures.lost > 0 ? 'red' : 'green'],
+  ]
+  const names = columns.map(([name]) => name.padStart(14)).join('')
+  const values = columns
+    .map(([, value, style]) => (style === undefined ? count(value).padStart(14) : paint(style, count(value).padStart(14))))
+    .join('')
+  const unread = audit.unanswered.length
+  const audited =
+    unread > 0
+      ? [`  ${paint('red', `the auditor could not read ${count(unread)} of ${count(audit.topics)} topics`)}`]
+      : [paint('dim', `  the auditor read ${count(audit.messages)} messages of ${count(audit.topics)} topics back over the network`)]
+  return [paint('bold', 'Messages'), paint('dim', names), values, ...audited].join('\n')
+}
+
+function verdictBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {
+  const { mark, words, style } = verdictLooks[result.verdict]
+  const { simulatedSeconds, wallSeconds, events, digest } = result
+  const numbers = `${simulatedSeconds.toFixed(0)} simulated seconds in ${wallSeconds.toFixed(2)} s, ${count(events)} events, digest ${digest}`
+  const lines = [`${paint([style, 'bold'] as Style, `${mark} ${words.toUpperCase()}`)}  ${paint('dim', numbers)}`]
+  if (result.verdict !== 'held') {
+    const wrong = unexpected(result).map((promise) => `${promise.id} ${verdictLooks[promise.verdict].words}`)
+    lines.push(...wrap(wrong.join(', '), WIDTH - 2).map((line) => `  ${line}`), `  replay: ${options.replay}`)
+  }
+  return lines.join('\n')
+}

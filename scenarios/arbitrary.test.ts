@@ -1,0 +1,52 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
+import { zoneOutageRuns } from './arbitrary.ts'
+import { loadScenario } from './load.ts'
+
+describe('generated zone outages', () => {
+  const sample = fc.sample(zoneOutageRuns, { numRuns: 400, seed: 1 })
+  const share = (holds: (run: (typeof sample)[number]) => boolean): number => sample.filter(holds).length / sample.length
+
+  test('are scenarios that load', () => {
+    for (const { scenario } of sample.slice(0, 50)) {
+      expect(loadScenario(stringify(scenario), { file: 'generated.yaml', name: 'generated' }).faults).toHaveLength(1)
+    }
+  })
+
+  test('spread over zones, forms, lengths and kinds of clients', () => {
+    for (const zone of ['az1', 'az2', 'az3']) expect(share(({ scenario }) => outageOf(scenario).zone === zone)).toBeGreaterThan(0.2)
+    for (const form of ['power', 'isolated']) expect(share(({ scenario }) => outageOf(scenario).form === form)).toBeGreaterThan(0.3)
+    const lengthMs = (run: (typeof sample)[number]): number => loadedOutage(run.scenario)
+    expect(share((run) => lengthMs(run) <= 2000)).toBeGreaterThan(0.05)
+    expect(share((run) => lengthMs(run) >= 12_000)).toBeGreaterThan(0.25)
+    const groups = sample.flatMap(({ scenario }) => scenario.clients ?? [])
+    const groupShare = (holds: (group: (typeof groups)[number]) => boolean): number => groups.filter(holds).length / groups.length
+    expect(groupShare((group) => group.profile === 'mqtt.js')).toBeGreaterThan(0.2)
+    expect(groupShare((group) => group.cleanStart === true)).toBeGreaterThan(0.3)
+    expect(groupShare((group) => group.cleanStart === false)).toBeGreaterThan(0.3)
+    expect(groupShare((group) => group.version === 5)).toBeGreaterThan(0.3)
+    expect(groupShare((group) => group.version === '3.1.1')).toBeGreaterThan(0.3)
+    expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.topics === 'fan-in')).toBeGreaterThan(0.2)
+    expect(groupShare((group) => typeof group.publish === 'object' && group.publish.qos === 0)).toBeGreaterThan(0.1)
+    expect(new Set(sample.map(({ seed }) => seed)).size).toBeGreaterThan(395)
+  })
+
+  test('stay as they are for a seed of fast-check, so that what it found once is found again', () => {
+    expect(fc.sample(zoneOutageRuns, { numRuns: 1, seed: 7 })).toMatchSnapshot()
+  })
+})
+
+type Sampled = ReturnType<typeof fc.sample<{ readonly scenario: import('./scenario.ts').ScenarioFile }>>[number]['scenario']
+
+function outageOf(scenario: Sampled): { readonly zone: string; readonly form?: string | undefined; readonly for?: string | undefined } {
+  const [fault] = scenario.faults!
+  if (fault?.kind !== 'zone-outage') throw new Error('not an outage')
+  return fault
+}
+
+function loadedOutage(scenario: Sampled): number {
+  const [fault] = loadScenario(stringify(scenario), { file: 'generated.yaml', name: 'generated' }).faults
+  if (fault?.kind !== 'zone-outage') throw new Error('not an outage')
+  return fault.for!
+}

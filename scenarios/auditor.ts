@@ -1,0 +1,150 @@
+/**
+ * The auditor: after the last act it asks the service, over the network as any caller would, for every message of every topic, page by page.
+ *
+ * What it reports is what the service can still give back. A topic that could not be read to its end within the budget is named as unanswered: an
+ * audit that could not be made proves nothing about the messages, and says so.
+ */
+import type { Address, Boot, Host } from '../model/host.ts'
+import { RouteTable } from '../model/nameserver/route-table.ts'
+import type { ServiceSettings } from '../model/settings.ts'
+import { Reader } from '../model/wire/codec.ts'
+import { Link } from '../model/wire/link.ts'
+import { type StoredMessage, storedMessageField } from '../model/wire/messages.ts'
+
+export interface AuditConfig {
+  readonly nameservers: readonly Address[]
+  readonly settings: ServiceSettings
+  readonly topics: readonly string[]
+  shardOfTopic(topic: string): number
+  readonly budgetMs: number
+  /** In the order of the topic's log. */
+  onMessage(topic: string, message: StoredMessage): void
+  onDone(report: AuditReport): void
+}
+
+export interface AuditReport {
+  readonly topics: number
+  readonly messages: number
+  /** Topics that were not read to their end. */
+  readonly unanswered: readonly string[]
+  /** Answers that could not be decoded, or went against the order of the log. */
+  readonly malformed: readonly string[]
+}
+
+const PAGE = 500
+const RETRY_MS = 250
+const REQUEST_TIMEOUT_MS = 3000
+const END_OF_TIME_MS = Number.MAX_SAFE_INTEGER
+
+/** The topics of one shard, asked for one after the other. */
+interface Lane {
+  readonly shard: number
+  readonly topics: readonly string[]
+  next: number
+  afterOffset: number
+}
+
+class Auditor {
+  private readonly host: Host
+  private readonly config: AuditConfig
+  private readonly routes: RouteTable
+  private readonly links = new Map<string, Link>()
+  private readonly lanes: readonly Lane[]
+  private readonly malformed: string[] = []
+  private messages = 0
+  private ended = false
+
+  constructor(host: Host, config: AuditConfig) {
+    this.host = host
+    this.config = config
+    const byShard = new Map<number, string[]>()
+    for (const topic of config.topics) {
+      const shard = config.shardOfTopic(topic)
+      const topics = byShard.get(shard)
+      if (topics === undefined) byShard.set(shard, [topic])
+      else topics.push(topic)
+    }
+    this.lanes = [...byShard].map(([shard, topics]) => ({ shard, topics, next: 0, afterOffset: 0 }))
+    this.routes = new RouteTable(host, config.nameservers, config.settings, 'on-demand', () => undefined)
+    this.routes.refreshNow()
+    host.setTimer(config.budgetMs, () => this.end())
+    for (const lane of this.lanes) this.ask(lane)
+    if (this.lanes.length === 0) this.end()
+  }
+
+  private ask(lane: Lane): void {
+    if (this.ended) return
+    const topic = lane.topics[lane.next]
+    if (topic === undefined) {
+      if (this.lanes.every((other) => other.next === other.topics.length)) this.end()
+      return
+    }
+    const link = this.linkTo(this.routes.owner(lane.shard)?.address)
+    if (link?.up !== true) {
+      this.later(lane)
+      return
+    }
+    const { shard, afterOffset } = lane
+    link.request(
+      { name: 'queryMessages', shard, topic, fromMs: 0, toMs: END_OF_TIME_MS, afterOffset, limit: PAGE },
+      REQUEST_TIMEOUT_MS,
+      (outcome) => {
+        if (this.ended) return
+        if (outcome.kind !== 'reply' || outcome.message.outcome !== 'found') {
+          this.later(lane)
+          return
+        }
+        for (const found of outcome.message.messages) this.take(lane, topic, found.offset, found.message)
+        if (!outcome.message.more || outcome.message.messages.length === 0) {
+          lane.next++
+          lane.afterOffset = 0
+        }
+        this.ask(lane)
+      },
+    )
+  }
+
+  private take(lane: Lane, topic: string, offset: number, bytes: Buffer): void {
+    const reader = new Reader(bytes)
+    const message = storedMessageField.read(reader)
+    if (!reader.complete()) this.malformed.push(`${topic}: the message at offset ${offset} cannot be decoded`)
+    else if (message.topic !== topic) this.malformed.push(`${topic}: the message at offset ${offset} is of topic ${message.topic}`)
+    else if (offset <= lane.afterOffset) this.malformed.push(`${topic}: offset ${offset} came after ${lane.afterOffset}`)
+    else {
+      this.messages++
+      this.config.onMessage(topic, message)
+    }
+    lane.afterOffset = Math.max(lane.afterOffset, offset)
+  }
+
+  private later(lane: Lane): void {
+    this.routes.refreshNow()
+    this.host.setTimer(RETRY_MS, () => this.ask(lane))
+  }
+
+  private linkTo(address: Address | undefined): Link | undefined {
+    if (address === undefined) return undefined
+    const key = `${address.host}:${address.port}`
+    let link = this.links.get(key)
+    if (link === undefined) {
+      link = Link.dial(this.host, address, {})
+      this.links.set(key, link)
+    }
+    return link
+  }
+
+  private end(): void {
+    if (this.ended) return
+    this.ended = true
+    for (const link of this.links.values()) link.close()
+    const unanswered = this.lanes.flatMap((lane) => lane.topics.slice(lane.next))
+    this.config.onDone({ topics: this.config.topics.length, messages: this.messages, unanswered, malformed: this.malformed })
+  }
+}
+
+export function bootAuditor(config: AuditConfig): Boot {
+  return (host) => {
+    new Auditor(host, config)
+    return {}
+  }
+}

@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest'
+import { catalogueEntry, catalogueNames } from './catalogue.ts'
+import { loadScenario, ScenarioProblem } from './load.ts'
+import { endOfFaultsMs } from './scenario.ts'
+
+function load(text: string, ...set: readonly string[]) {
+  return loadScenario(text, { file: 'storm.yaml', name: 'storm', set })
+}
+
+function problemsOf(text: string, ...set: readonly string[]): readonly string[] {
+  try {
+    load(text, ...set)
+  } catch (error) {
+    if (error instanceof ScenarioProblem) return error.problems
+    throw error
+  }
+  throw new Error('nothing was found wrong')
+}
+
+const outage = `title: A zone goes dark
+faults:
+  - kind: zone-outage
+    zone: az2
+    at: 20s
+    for: 1.5m
+`
+
+describe('a scenario file', () => {
+  test('of six lines is whole: everything else has a default, and times are milliseconds', () => {
+    const scenario = load(outage)
+    expect(scenario).toMatchObject({
+      name: 'storm',
+      title: 'A zone goes dark',
+      region: { zones: 3, topicShards: 6, settings: {} },
+      clients: [
+        {
+          count: 100,
+          profile: 'recommended',
+          version: 5,
+          publish: { qos: 1, every: 1000, payloadBytes: 64 },
+          subscribe: { topics: 'ring' },
+        },
+      ],
+      workload: { warmUp: 8000 },
+      faults: [{ kind: 'zone-outage', zone: 'az2', form: 'power', at: 20_000, for: 90_000 }],
+      budgets: { reconnect: 10_000 },
+    })
+    expect(endOfFaultsMs(scenario)).toBe(110_000)
+  })
+
+  test.each(catalogueNames())('of the catalogue loads: %s', (name) => {
+    const { text, file } = catalogueEntry(name)
+    const scenario = loadScenario(text, { file, name })
+    expect(scenario.story).not.toBe('')
+    expect(text.split('\n')[0]).toBe('# yaml-language-server: $schema=../scenario.schema.json')
+  })
+
+  test('says where it is wrong, what is allowed and what was likely meant, with the line and a caret under the place', () => {
+    expect(problemsOf(outage.replace('zone-outage', 'zone-outge'))).toEqual([
+      'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, restart, power-loss, pause, partition, link, ' +
+        'connection-reset, sync-failure, disk-stall. Did you mean zone-outage?\n' +
+        '      - kind: zone-outge\n' +
+        '              ^',
+    ])
+  })
+
+  test.each<[string, string, string]>([
+    [
+      'an unknown key',
+      outage.replace('zone:', 'zoen:'),
+      'storm.yaml:4:5: faults.0.zoen: unknown key zoen. allowed: kind, zone, form, at, for. Did you mean zone?',
+    ],
+    [
+      'an unknown key at the top',
+      `${outage}fauls: []\n`,
+      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, clients, workload, faults, budgets, expect. Did you mean faults?',
+    ],
+    ['a negative time', outage.replace('20s', '-20s'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20s'],
+    ['a negative number as a time', outage.replace('20s', '-20'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20'],
+    [
+      'a time without a unit',
+      outage.replace('20s', '20'),
+      'storm.yaml:5:9: faults.0.at: 20 has no unit. allowed: a number with ms, s, m or h, such as 20s or 20ms',
+    ],
+    [
+      'something that is no time',
+      outage.replace('20s', 'soon'),
+      'storm.yaml:5:9: faults.0.at: not a duration: "soon". allowed: a number with ms, s, m or h, such as 30s, 500ms or 2m',
+    ],
+    [
+      'a zone that the region has not',
+      outage.replace('az2', 'az5'),
+      'storm.yaml:4:11: faults.0.zone: the region has no zone az5. allowed: az1, az2, az3',
+    ],
+    [
+      'a missing time',
+      outage.replace('    at: 20s\n', ''),
+      'storm.yaml:3:5: faults.0.at: expected a duration such as 30s, 500ms or 2m, found nothing',
+    ],
+    [
+      'a selector that matches nothing',
+      'title: x\nfaults:\n  - { kind: crash, machines: role borker, at: 9s, for: 1s }\n',
+      'storm.yaml:3:30: faults.0.machines: the region has no role borker. allowed:',
+    ],
+    [
+      'a selector map with an unknown key',
+      'title: x\nfaults:\n  - { kind: crash, machines: { roles: broker }, at: 9s, for: 1s }\n',
+      'storm.yaml:3:32: faults.0.machines.roles: unknown key roles. allowed: role, zone, machine, count. Did you mean role?',
+    ],
+    [
+      'a fault that never ends',
+      'title: x\nfaults:\n  - { kind: crash, machines: broker-1, at: 9s }\n',
+      'storm.yaml:3:5: faults.0: this fault has no time to work',
+    ],
+    [
+      'a promise that nobody gave',
+      `${outage}expect: [acked-survive]\n`,
+      'storm.yaml:7:10: expect.0: "acked-survive" is not known. allowed:',
+    ],
+    [
+      'a promise that nobody gave, as a key',
+      `${outage}expect: { acked-survive: held }\n`,
+      'storm.yaml:7:11: expect.acked-survive: unknown key acked-survive. allowed: acked-survives',
+    ],
+    [
+      'an expectation that is no verdict',
+      `${outage}expect: { acked-survives: hold }\n`,
+      'storm.yaml:7:27: expect.acked-survives: "hold" is not known. allowed: held, violated. Did you mean held?',
+    ],
+    [
+      'a setting that does not exist',
+      `${outage}region: { settings: { proxy: { pingInterval: 3 } } }\n`,
+      'storm.yaml:7:32: region.settings.proxy.pingInterval: unknown key pingInterval. allowed: ',
+    ],
+    [
+      'a negative setting',
+      `${outage}region: { settings: { proxy: { pingIntervalMs: -3 } } }\n`,
+      'storm.yaml:7:48: region.settings.proxy.pingIntervalMs: cannot be negative: -3',
+    ],
+    [
+      'a word for a number',
+      `${outage}region: { zones: three }\n`,
+      'storm.yaml:7:18: region.zones: expected a whole number from 1 to 9, found "three"',
+    ],
+    [
+      'a quality of service that is not offered',
+      `${outage}clients: [{ publish: { qos: 2 } }]\n`,
+      'storm.yaml:7:29: clients.0.publish.qos: 2 is not a quality of service that is offered. allowed: 0, 1',
+    ],
+    [
+      'a version that does not exist',
+      `${outage}clients: [{ version: 6 }]\n`,
+      'storm.yaml:7:22: clients.0.version: 6 is not known. allowed: "3.1", "3.1.1", 5',
+    ],
+    ['no title', 'faults: []\n', 'storm.yaml:1:1: title: title is missing: one line that says what happens'],
+    ['nothing at all', '', 'storm.yaml:1:1: expected title, story'],
+    ['broken YAML', 'title: "x\nfaults: [\n', 'storm.yaml:'],
+    ['a key given twice', `${outage}title: again\n`, 'storm.yaml:7:1: not readable as YAML: map keys must be unique'],
+  ])('with %s is refused in one clear message', (_, text, message) => {
+    const problems = problemsOf(text)
+    expect(problems[0]).toContain(message)
+  })
+
+  test('tells every problem at once', () => {
+    const problems = problemsOf(outage.replace('az2', 'az2\n    frm: power').replace('20s', '20'))
+    expect(problems).toHaveLength(2)
+  })
+})
+
+describe('--set', () => {
+  test('changes the scenario, also where the file says nothing', () => {
+    const scenario = load(
+      outage,
+      'faults.0.form=isolated',
+      'clients.0.count=7',
+      'region.settings.loadBalancer.probeIntervalMs=5000',
+      'faults[0].for=10s',
+    )
+    expect(scenario.faults[0]).toMatchObject({ form: 'isolated', for: 10_000 })
+    expect(scenario.clients).toHaveLength(1)
+    expect(scenario.clients[0]!.count).toBe(7)
+    expect(scenario.region.settings.loadBalancer?.probeIntervalMs).toBe(5000)
+  })
+
+  test.each<[string, string]>([
+    ['clients.0.cuont=7', '--set clients.0.cuont=7: clients.0.cuont: unknown key cuont. allowed: count'],
+    ['faults.0.at=-3s', '--set faults.0.at=-3s: faults.0.at: a duration cannot be negative: -3s'],
+    ['faults.0.zone=az9', '--set faults.0.zone=az9: faults.0.zone: the region has no zone az9'],
+    ['regoin.zones=5', '--set regoin.zones=5: regoin: unknown key regoin'],
+    ['faults.3.at=5s', '--set faults.3.at=5s: faults has 1 items in the file, counted from 0'],
+    ['faults.first.at=5s', '--set faults.first.at=5s: faults is a list: use a number, counted from 0'],
+    ['title.long=5s', '--set title.long=5s: title is not a map'],
+    ['count', '--set count: expected path=value'],
+    ['title=[', '--set title=[: the value is not readable as YAML'],
+  ])('%s is refused by name', (assignment, message) => {
+    expect(problemsOf(outage, assignment)[0]).toContain(message)
+  })
+})

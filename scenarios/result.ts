@@ -1,0 +1,49 @@
+/** What a run comes to: plain data, so that it can cross threads and be written down. */
+import type { Measures } from '../checks/checks.ts'
+import type { PromiseId, PromiseResult } from '../checks/promise.ts'
+import type { HistoryEntry } from '../model/world.ts'
+import type { AuditReport } from './auditor.ts'
+import type { RunFacts } from './facts.ts'
+import type { Expectation } from './scenario.ts'
+import type { StoryLine } from './story.ts'
+
+/** `held`: every expected promise is as expected, and put to the test. */
+export type Verdict = 'held' | 'violated' | 'not-exercised'
+
+export interface RunResult {
+  readonly scenario: string
+  readonly title: string
+  readonly description: string
+  readonly seed: number
+  readonly verdict: Verdict
+  readonly promises: readonly PromiseResult[]
+  readonly expected: Readonly<Partial<Record<PromiseId, Expectation>>>
+  readonly measures: Measures
+  readonly facts: RunFacts
+  readonly audit: AuditReport
+  /** Equal for equal runs; hex. */
+  readonly digest: string
+  readonly events: number
+  readonly simulatedSeconds: number
+  /** Filled in by whoever has a clock. */
+  readonly wallSeconds: number
+  /** Empty where recording was off. */
+  readonly story: readonly StoryLine[]
+  readonly history: readonly HistoryEntry[]
+  readonly goals: Readonly<Record<string, number>>
+}
+
+/** The verdict of a run. A promise that was not expected cannot make a run hold, but its violation is one. */
+export function verdictOf(
+  promises: readonly Pick<PromiseResult, 'id' | 'verdict'>[],
+  expected: ReadonlyMap<PromiseId, Expectation>,
+): Verdict {
+  let verdict: Verdict = 'held'
+  for (const { id, verdict: found } of promises) {
+    const expectation = expected.get(id)
+    if (found === 'violated' && expectation !== 'violated') return 'violated'
+    // A violation that was expected and did not come: whatever was to be shown was not.
+    if (expectation !== undefined && found !== expectation) verdict = 'not-exercised'
+  }
+  return verdict
+}

@@ -1,0 +1,266 @@
+/**
+ * Plays a scenario in a virtual world, in acts: `warm-up` (the region starts, clients connect), `faults` (each put in force and taken out at its time),
+ * `healed` (every fault is out, from here the liveness promises count), the drain (publishing has stopped) and the audit. The witnesses watch from the
+ * first instant to the last; their verdicts make the run's.
+ *
+ * A run is a pure function of scenario and seed. There is no clock in here: how long it took is for the caller to know.
+ */
+import seedrandom from 'seedrandom'
+import { type Checks, createChecks } from '../checks/checks.ts'
+import { decodePayload } from '../checks/payload.ts'
+import type { ClientFacts } from '../checks/state.ts'
+import { clientProfiles, detectionBoundMs } from '../model/client/profiles.ts'
+import { planRegion, type RegionPlan } from '../model/region.ts'
+import { ports } from '../model/settings.ts'
+import type { Fault } from '../model/world.ts'
+import { createSimWorld, type SimWorld } from '../sim/world.ts'
+import { type AuditReport, bootAuditor } from './auditor.ts'
+import { auditorMachine, clientMachines, machinesOf, regionSpec } from './cast.ts'
+import { readCopies } from './copies.ts'
+import { gatherFacts } from './facts.ts'
+import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
+import { type RunResult, verdictOf } from './result.ts'
+import { endOfFaultsMs, expectations, type Scenario, type ScenarioFault } from './scenario.ts'
+import { type Selectable, select } from './selector.ts'
+import { tellStory } from './story.ts'
+import { planClients } from './workload.ts'
+
+export interface RunOptions {
+  readonly seed: number
+  readonly recording: boolean
+  onProgress?(act: string, simulatedSeconds: number): void
+  /** Changes what is built: how tests plant a machine that breaks its word. */
+  region?(plan: RegionPlan): RegionPlan
+  /** Sees the world before its first instant. */
+  prepare?(world: SimWorld): void
+}
+
+const US_PER_MS = 1000
+const US_PER_SECOND = 1_000_000
+/** The nameservers call nobody silent for their first 3 s, and shards come up after that. */
+const CLIENTS_START_SHARE = 0.5
+const CLIENTS_STAGGER_SHARE = 0.25
+const AUDIT_BUDGET_MS = 60_000
+
+class Run {
+  private readonly scenario: Scenario
+  private readonly options: RunOptions
+  private readonly plan: RegionPlan
+  private readonly machines: readonly Selectable[]
+  private readonly clients: readonly FleetClient[]
+  private readonly world: SimWorld
+  private readonly endOfFaultsUs: number
+  private readonly endOfPublishingUs: number
+  private entriesPassed = 0
+
+  constructor(scenario: Scenario, options: RunOptions) {
+    this.scenario = scenario
+    this.options = options
+    const plan = planRegion(regionSpec(scenario))
+    this.plan = options.region?.(plan) ?? plan
+    this.machines = machinesOf(scenario, plan)
+    const { warmUp, settle } = scenario.workload
+    this.clients = planClients(scenario.clients, {
+      startAtMs: warmUp * CLIENTS_START_SHARE,
+      connectStaggerMs: warmUp * CLIENTS_STAGGER_SHARE,
+    })
+    this.world = createSimWorld({ seed: options.seed, recording: options.recording })
+    this.endOfFaultsUs = endOfFaultsMs(scenario) * US_PER_MS
+    this.endOfPublishingUs = this.endOfFaultsUs + settle * US_PER_MS
+  }
+
+  play(): RunResult {
+    const { scenario, world, options } = this
+    const { budgets, workload } = scenario
+    const checks = createChecks({
+      clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client)])),
+      machines: this.plan.machines,
+      budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
+    })
+    this.observe(checks)
+    options.prepare?.(world)
+    this.build()
+    this.scheduleFaults()
+
+    checks.onAct('warm-up', 0)
+    this.advance(checks, 'warm-up', workload.warmUp * US_PER_MS)
+    checks.onAct('faults', world.nowUs())
+    this.advance(checks, 'faults', this.endOfFaultsUs)
+    checks.onAct('healed', world.nowUs())
+    this.advance(checks, 'healed', this.endOfPublishingUs)
+    this.advance(checks, 'drain', this.endOfPublishingUs + workload.drain * US_PER_MS)
+    checks.onAct('drained', world.nowUs())
+    const audit = this.audit(checks)
+    for (let volume = 0; volume < this.plan.shardCount; volume++) checks.copies(volume, readCopies(world, volume))
+    const promises = checks.finish(world.nowUs())
+
+    const expected = expectations(scenario)
+    const { digest, events } = world.counters()
+    return {
+      scenario: scenario.name,
+      title: scenario.title,
+      description: scenario.story.trim(),
+      seed: options.seed,
+      verdict: verdictOf(promises, expected),
+      promises,
+      expected: Object.fromEntries(expected),
+      measures: checks.measures(),
+      facts: gatherFacts(world.history, world.machines),
+      audit,
+      digest,
+      events,
+      simulatedSeconds: world.nowUs() / US_PER_SECOND,
+      wallSeconds: 0,
+      story: options.recording ? tellStory(world.history, world.machines) : [],
+      history: world.history,
+      goals: Object.fromEntries(world.goals),
+    }
+  }
+
+  private build(): void {
+    const { world, plan } = this
+    for (const machine of plan.machines) world.addMachine(machine)
+    const statistics = createFleetStatistics()
+    for (const { name, zone, role, address, firstClient, count } of clientMachines(this.scenario)) {
+      const boot = bootFleet({
+        clients: this.clients.slice(firstClient, firstClient + count),
+        accessName: plan.accessName,
+        port: ports.mqtt,
+        dnsServers: plan.dnsServers,
+        publishUntilMs: this.endOfPublishingUs / US_PER_MS,
+        statistics,
+      })
+      world.addMachine({ name, zone, role, address, cores: 1, boot })
+    }
+  }
+
+  private scheduleFaults(): void {
+    const { world, options, scenario } = this
+    for (const [index, planned] of scenario.faults.entries()) {
+      const draw = seedrandom.alea(`${options.seed} fault ${index}`)
+      const fault = faultOf(planned, this.machines, (bound) => Math.floor(draw() * bound))
+      const lastingMs = 'for' in planned ? planned.for : undefined
+      const atUs = planned.at * US_PER_MS
+      const endUs = lastingMs === undefined ? this.endOfFaultsUs : Math.min(this.endOfFaultsUs, atUs + lastingMs * US_PER_MS)
+      world.at(atUs, () => {
+        const heal = world.apply(fault)
+        world.at(Math.max(endUs, atUs), heal)
+      })
+    }
+  }
+
+  /** The checks hear of entries, faults and processes in the order in which they came. */
+  private observe(checks: Checks): void {
+    const { world } = this
+    world.observeSockets('client', checks.sockets)
+    world.observe({
+      onFault: (...event) => {
+        this.passEntries(checks)
+        checks.world.onFault?.(...event)
+      },
+      onProcessStarted: (...event) => {
+        this.passEntries(checks)
+        checks.world.onProcessStarted?.(...event)
+      },
+      onProcessEnded: (...event) => {
+        this.passEntries(checks)
+        checks.world.onProcessEnded?.(...event)
+      },
+      onPowerLost: (...event) => {
+        this.passEntries(checks)
+        checks.world.onPowerLost?.(...event)
+      },
+    })
+  }
+
+  private passEntries(checks: Checks): void {
+    const { history } = this.world
+    while (this.entriesPassed < history.length) checks.onEntry(history[this.entriesPassed++]!)
+  }
+
+  /** Lets the world run on to each full second, when the checks look at what waits, and somebody may watch. */
+  private advance(checks: Checks, act: string, untilUs: number, done?: () => boolean): void {
+    const { world, options } = this
+    while (world.nowUs() < untilUs && done?.() !== true) {
+      const nextSecondUs = (Math.floor(world.nowUs() / US_PER_SECOND) + 1) * US_PER_SECOND
+      world.run(Math.min(untilUs, nextSecondUs), done)
+      this.passEntries(checks)
+      options.onProgress?.(act, world.nowUs() / US_PER_SECOND)
+    }
+  }
+
+  private audit(checks: Checks): AuditReport {
+    const { world, plan } = this
+    const topics = checks.acknowledgedTopics()
+    let report: AuditReport | undefined
+    const boot = bootAuditor({
+      nameservers: plan.nameservers,
+      settings: regionSpec(this.scenario).settings,
+      topics,
+      shardOfTopic: (topic) => plan.shardOfTopic(topic),
+      budgetMs: AUDIT_BUDGET_MS,
+      onMessage: (topic, { payload }) => {
+        const decoded = decodePayload(payload)
+        checks.auditor.stored(topic, decoded?.publisher ?? -1, decoded?.sequence ?? -1, decoded !== undefined)
+      },
+      onDone: (done) => {
+        report = done
+      },
+    })
+    world.addMachine({ ...auditorMachine, cores: 1, boot })
+    this.advance(checks, 'audit', world.nowUs() + (AUDIT_BUDGET_MS + 5000) * US_PER_MS, () => report !== undefined)
+    const ended = report ?? { topics: topics.length, messages: 0, unanswered: topics, malformed: [] }
+    const unanswered = new Set(ended.unanswered)
+    for (const topic of topics) {
+      const wrong = ended.malformed.find((problem) => problem.startsWith(`${topic}: `))
+      if (unanswered.has(topic)) checks.auditor.failed(topic, 'not answered in time')
+      else if (wrong !== undefined) checks.auditor.failed(topic, wrong)
+      else checks.auditor.complete(topic)
+    }
+    return ended
+  }
+}
+
+/** What the checks are told of a client. */
+function factsOf(client: FleetClient): ClientFacts {
+  const profile = clientProfiles[client.profile]
+  const { number, version, cleanStart } = client
+  return {
+    number,
+    version,
+    cleanStart,
+    // MQTT 3.x: a session that is not clean has no expiry [MQTT 3.1.1, section 3.1.2.4].
+    sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
+    detectionOpenMs: detectionBoundMs(profile, true, client.keepaliveSeconds),
+    detectionIdleMs: detectionBoundMs(profile, false, client.keepaliveSeconds),
+  }
+}
+
+/** The fault that a World takes, with its selectors drawn. */
+function faultOf(planned: ScenarioFault, machines: readonly Selectable[], below: (bound: number) => number): Fault {
+  const pick = (selector: Parameters<typeof select>[0]): readonly string[] => select(selector, machines, below)
+  switch (planned.kind) {
+    case 'zone-outage':
+      return { kind: planned.kind, zone: planned.zone, form: planned.form }
+    case 'partition':
+      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to), bothWays: planned.bothWays }
+    case 'link':
+      return {
+        kind: planned.kind,
+        from: pick(planned.from),
+        to: pick(planned.to),
+        addedLatencyMs: planned.addedLatency,
+        lossProbability: planned.loss,
+      }
+    case 'connection-reset':
+      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to) }
+    case 'sync-failure':
+      return { kind: planned.kind, machines: pick(planned.machines), probability: planned.probability }
+    default:
+      return { kind: planned.kind, machines: pick(planned.machines) }
+  }
+}
+
+export function runScenario(scenario: Scenario, options: RunOptions): RunResult {
+  return new Run(scenario, options).play()
+}

@@ -1,0 +1,204 @@
+/**
+ * The scenario format: what is played (region, clients, workload), what is done to it (faults with their times), and what is expected of it
+ * (budgets, promises). Plain data: people write it as YAML, generators build it, shrinking takes parts out of it. Everything but a title has a default,
+ * so that ten lines are a scenario.
+ *
+ * Times count from the start of the run. In a file they carry their unit (`30s`); in a parsed `Scenario` they are milliseconds.
+ * Settings of the service go by the names, and the units, of `model/settings.ts`.
+ */
+import * as z from 'zod'
+import { type PromiseId, promiseIds } from '../checks/promise.ts'
+import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
+import { byKind, choice, describe, duration, fraction, integer, strict, unknownKey } from './fields.ts'
+import { selectorSchema } from './selector.ts'
+
+const zoneName = z.string({ error: (issue) => `expected the name of a zone, such as az2, found ${describe(issue.input)}` })
+const at = duration.describe('When it begins, counted from the start of the run.')
+const lasting = duration.optional().describe('How long it lasts; without it, until the end of the act of faults.')
+const selector = selectorSchema
+
+export const faultSchema = byKind([
+  strict({
+    kind: z.literal('zone-outage'),
+    zone: zoneName,
+    form: choice(['power', 'isolated'])
+      .default('power')
+      .describe('power: machines go dark. isolated: they run, and no packet enters or leaves.'),
+    at,
+    for: lasting,
+  }),
+  strict({ kind: z.literal('crash'), machines: selector, at, for: lasting }),
+  strict({ kind: z.literal('restart'), machines: selector, at }),
+  strict({ kind: z.literal('power-loss'), machines: selector, at, for: lasting }),
+  strict({ kind: z.literal('pause'), machines: selector, at, for: lasting }),
+  strict({
+    kind: z.literal('partition'),
+    from: selector,
+    to: selector,
+    bothWays: z.boolean().default(true),
+    at,
+    for: lasting,
+  }),
+  strict({
+    kind: z.literal('link'),
+    from: selector,
+    to: selector,
+    addedLatency: duration.prefault('0s'),
+    loss: fraction().default(0).describe('The share of packets lost, 0 to 1.'),
+    at,
+    for: lasting,
+  }),
+  strict({ kind: z.literal('connection-reset'), from: selector, to: selector, at }),
+  strict({ kind: z.literal('sync-failure'), machines: selector, probability: fraction().default(1), at, for: lasting }),
+  strict({ kind: z.literal('disk-stall'), machines: selector, at, for: lasting }),
+])
+
+const optionalNumbers = <T extends object>(defaults: T) =>
+  strict(
+    Object.fromEntries(
+      Object.entries(defaults).map(([name, value]) => [
+        name,
+        z
+          .number({ error: (issue) => `expected a number${name.endsWith('Ms') ? ' of milliseconds' : ''}, found ${describe(issue.input)}` })
+          .nonnegative({ error: (issue) => `cannot be negative: ${describe(issue.input)}` })
+          .optional()
+          .describe(`Default ${value}.`),
+      ]),
+    ) as { [K in keyof T]: z.ZodOptional<z.ZodNumber> },
+  )
+
+export const settingsSchema = strict({
+  nameserver: optionalNumbers(defaultSettings.nameserver).optional(),
+  broker: optionalNumbers(defaultSettings.broker).optional(),
+  volume: optionalNumbers(defaultSettings.volume).optional(),
+  proxy: optionalNumbers(defaultSettings.proxy).optional(),
+  loadBalancer: optionalNumbers(defaultSettings.loadBalancer).optional(),
+  dns: optionalNumbers(defaultSettings.dns).optional(),
+} satisfies Record<keyof ServiceSettings, unknown>)
+
+const regionSchema = strict({
+  zones: integer(1, 9).default(3),
+  nameserversPerZone: integer(1, 9).default(1),
+  brokersPerZone: integer(1, 9).default(1),
+  proxiesPerZone: integer(1, 9).default(1),
+  topicShards: integer(1, 64).default(6),
+  sessionShards: integer(1, 64).default(6),
+  settings: settingsSchema.prefault({}),
+})
+
+const versions = { '3.1': 3, '3.1.1': 4, '5': 5 } as const
+const version = z
+  .union([z.literal(5), choice(['3.1', '3.1.1', '5'])], {
+    error: (issue) => `${describe(issue.input)} is not known. allowed: "3.1", "3.1.1", 5`,
+  })
+  .transform((text) => versions[String(text) as keyof typeof versions])
+
+const qos = z.literal([0, 1], { error: (issue) => `${describe(issue.input)} is not a quality of service that is offered. allowed: 0, 1` })
+
+const clientGroupSchema = strict({
+  count: integer(1, 10_000).default(100),
+  profile: choice(['recommended', 'mqtt.js']).default('recommended').describe('Whose reconnect habits these clients have.'),
+  version: version.default(5),
+  cleanStart: z.boolean().default(false),
+  sessionExpiry: duration.prefault('1h').describe('MQTT 5: how long the session outlives its connection.'),
+  publish: z
+    .union([
+      z.literal('none'),
+      strict({ qos: qos.default(1), every: duration.prefault('1s'), payloadBytes: integer(10, 65_536).default(64) }),
+    ])
+    .prefault({}),
+  subscribe: z
+    .union([
+      z.literal('none'),
+      strict({
+        qos: qos.default(1),
+        topics: choice(['ring', 'fan-in'])
+          .default('ring')
+          .describe('ring: client n+1 subscribes to the topic of client n. fan-in: the client subscribes to every topic, by a wildcard.'),
+      }),
+    ])
+    .prefault({}),
+})
+
+const workloadSchema = strict({
+  warmUp: duration.prefault('8s').describe('Until then the region starts and clients connect.'),
+  duration: duration.optional().describe('How long faults and load go on after the warm-up; at least until the last fault is over.'),
+  settle: duration.prefault('20s').describe('With every fault taken out, before publishing stops.'),
+  drain: duration.prefault('8s').describe('Without publishing, before the audit.'),
+})
+
+const budgetsSchema = strict({
+  reconnect: duration
+    .prefault('10s')
+    .describe('R: how long a client may take to be served again once it knows that its connection is lost.'),
+  routes: duration.prefault('5s').describe('How long a proxy that reaches a nameserver may go by an old route.'),
+  progress: duration.prefault('5s').describe('How long a message may wait for a connected subscriber.'),
+})
+
+const expectationSchema = choice(['held', 'violated'])
+const promiseSchema = choice(promiseIds as unknown as readonly [PromiseId, ...PromiseId[]])
+
+export const scenarioSchema = strict({
+  title: z
+    .string({
+      error: (issue) =>
+        issue.input === undefined ? 'title is missing: one line that says what happens' : `expected a text, found ${describe(issue.input)}`,
+    })
+    .min(1),
+  story: z.string().default('').describe('A few sentences: what happens, and why it is worth playing.'),
+  statements: z.array(z.string()).default([]).describe('Ids of the statements of a standard that this puts to the test.'),
+  tags: z.array(z.string()).default([]),
+  seed: integer(0, 0xffff_ffff).optional().describe('Played when the command names no seed.'),
+  region: regionSchema.prefault({}),
+  clients: z.array(clientGroupSchema).min(1, { error: 'at least one group of clients is needed' }).prefault([{}]),
+  workload: workloadSchema.prefault({}),
+  faults: z.array(faultSchema).default([]),
+  budgets: budgetsSchema.prefault({}),
+  expect: z
+    .union([
+      z.array(promiseSchema),
+      z.partialRecord(promiseSchema, expectationSchema, {
+        error: (issue) => {
+          const unknown = issue as unknown as { readonly code: string; readonly keys: readonly string[] }
+          return unknown.code === 'unrecognized_keys' ? unknown.keys.map((key) => unknownKey(key, promiseIds)).join('; ') : undefined
+        },
+      }),
+    ])
+    .optional()
+    .describe('Promises that must be put to the test and held, as a list; or a map from promise to held or violated.'),
+})
+
+/** A scenario as it stands in a file. */
+export type ScenarioFile = z.input<typeof scenarioSchema>
+/** A scenario with every default filled in and times in milliseconds. */
+export type Scenario = z.output<typeof scenarioSchema> & { readonly name: string }
+export type ScenarioFault = z.output<typeof faultSchema>
+export type ClientGroup = z.output<typeof clientGroupSchema>
+export type Expectation = z.output<typeof expectationSchema>
+
+/** The editor's schema. */
+export function scenarioJsonSchema(): unknown {
+  return { ...z.toJSONSchema(scenarioSchema, { io: 'input' }), title: 'Squall scenario' }
+}
+
+/** Promises whose test every run brings about, whatever its faults. */
+const ALWAYS: readonly PromiseId[] = ['acked-delivered', 'publisher-order', 'no-phantom', 'progress', 'wire-legal', 'no-crash']
+
+/** What is expected of the run: what the scenario says, or else what its faults are bound to put to the test. */
+export function expectations(scenario: Scenario): ReadonlyMap<PromiseId, Expectation> {
+  const expect = scenario.expect
+  if (Array.isArray(expect)) return new Map(expect.map((id) => [id, 'held']))
+  if (expect !== undefined) return new Map(Object.entries(expect) as [PromiseId, Expectation][])
+  const ids: PromiseId[] = [...ALWAYS]
+  const outage = scenario.faults.some((fault) => fault.kind === 'zone-outage')
+  if (outage) ids.push('acked-survives', 'session-kept', 'one-owner', 'reconnect-in-time', 'routes-converge')
+  return new Map(promiseIds.filter((id) => ids.includes(id)).map((id) => [id, 'held']))
+}
+
+/** When the act of faults ends. */
+export function endOfFaultsMs(scenario: Scenario): number {
+  const { warmUp, duration } = scenario.workload
+  let end = warmUp
+  for (const fault of scenario.faults) end = Math.max(end, fault.at + (('for' in fault ? fault.for : undefined) ?? 0))
+  return duration === undefined ? end : Math.max(end, warmUp + duration)
+}

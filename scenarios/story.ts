@@ -1,0 +1,367 @@
+/**
+ * What happened, in time order, for a person: a fold over the history. It tells of each fault, who noticed it and when, what the service did about it, and
+ * when things were as before. What many machines did alike becomes one line, placed at the first of them, that says how many and until when.
+ *
+ * The service's own events are told here, not proven; what the checks found out stands beside the story, in the promises and measures.
+ */
+import type { ServiceEvent } from '../model/events.ts'
+import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
+import { ClientPlaces, strikes } from './facts.ts'
+
+export type StoryTone = 'fault' | 'heal' | 'notice' | 'move' | 'client' | 'trouble'
+
+export interface StoryLine {
+  readonly timeUs: number
+  readonly tone: StoryTone
+  readonly text: string
+}
+
+/** A fact that many entries add up to: alike, between the same faults, and without a long pause between one and the next. */
+interface Thread {
+  readonly tone: StoryTone
+  readonly firstUs: number
+  lastUs: number
+  readonly who: Set<string>
+  readonly what: Set<string>
+  count: number
+  /** Where its line stands in time. */
+  placedAt: 'first' | 'last'
+  readonly tell: (thread: Thread) => string
+}
+
+export function formatSeconds(timeUs: number): string {
+  return `${(timeUs / 1_000_000).toFixed(timeUs < 10_000_000 ? 2 : 1)} s`
+}
+
+export function listNames(names: readonly string[], limit = 4): string {
+  if (names.length <= 1) return names.join('')
+  const shown = names.length > limit ? [...names.slice(0, limit - 1), `${names.length - limit + 1} others`] : [...names]
+  return `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
+}
+
+/** After so long without another one, what comes is told as something new. */
+const PAUSE_US = 4_000_000
+
+/** The verb that goes with so many. */
+function verb(who: ReadonlySet<string>, one: string, many: string): string {
+  return `${listNames([...who].sort())} ${who.size === 1 ? one : many}`
+}
+
+function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`
+}
+
+/** ` (the last 1.20 s later)`, where that is worth saying. */
+function until(thread: Thread): string {
+  const spread = thread.lastUs - thread.firstUs
+  return thread.count > 1 && spread >= 100_000 ? `, the last ${formatSeconds(spread)} later` : ''
+}
+
+export function faultText(fault: Fault, phase: 'applied' | 'healed'): string {
+  const gone = phase === 'applied'
+  switch (fault.kind) {
+    case 'zone-outage':
+      if (fault.form === 'power') return gone ? `zone ${fault.zone} loses power` : `zone ${fault.zone} has power again`
+      return gone ? `zone ${fault.zone} is cut off from everything else` : `zone ${fault.zone} is connected again`
+    case 'crash':
+      return gone ? `the process of ${listNames(fault.machines)} dies` : `the process of ${listNames(fault.machines)} is started again`
+    case 'restart':
+      return `the process of ${listNames(fault.machines)} dies and is started again at once`
+    case 'power-loss':
+      return gone ? `${listNames(fault.machines)} loses power` : `${listNames(fault.machines)} has power again`
+    case 'pause':
+      return gone ? `the process of ${listNames(fault.machines)} stands still` : `the process of ${listNames(fault.machines)} runs on`
+    case 'partition':
+      if (!gone) return `packets from ${listNames(fault.from)} reach ${listNames(fault.to)} again`
+      return `no packet from ${listNames(fault.from)} reaches ${listNames(fault.to)}${fault.bothWays ? ', nor the other way' : ''}`
+    case 'link': {
+      if (!gone) return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is as before`
+      const harm = [
+        ...(fault.addedLatencyMs > 0 ? [`${fault.addedLatencyMs} ms slower`] : []),
+        ...(fault.lossProbability > 0 ? [`losing ${(fault.lossProbability * 100).toFixed(1)}% of packets`] : []),
+      ]
+      return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is ${harm.join(' and ')}`
+    }
+    case 'connection-reset':
+      return `every connection between ${listNames(fault.from)} and ${listNames(fault.to)} is reset`
+    case 'sync-failure':
+      return gone ? `disk syncs fail on ${listNames(fault.machines)}` : `disk syncs work again on ${listNames(fault.machines)}`
+    case 'disk-stall':
+      return gone ? `the disk of ${listNames(fault.machines)} stalls` : `the disk of ${listNames(fault.machines)} works again`
+  }
+}
+
+class Teller {
+  private readonly lines: StoryLine[] = []
+  private threads = new Map<string, Thread>()
+  private phaseUs = 0
+  private readonly byName: ReadonlyMap<string, MachineSpec>
+  private readonly places = new ClientPlaces()
+  /** Copies that a broker holds for gone, as `volume/copy/broker`. */
+  private readonly copiesGone = new Set<string>()
+  /** Shards that got a new owner in this phase. */
+  private readonly moved = new Set<number>()
+  /** Clients that lost their connection in this phase, and have none yet. */
+  private readonly clientsOut = new Set<string>()
+
+  constructor(machines: readonly MachineSpec[]) {
+    this.byName = new Map(machines.map((machine) => [machine.name, machine]))
+  }
+
+  see({ timeUs, machine, event }: HistoryEntry): void {
+    const known = event as ServiceEvent | WorldEvent
+    this.places.see(machine, known)
+    if (this.byName.get(machine)?.role !== 'auditor') this.tell(timeUs, machine, known)
+  }
+
+  end(): readonly StoryLine[] {
+    this.endPhase()
+    return this.lines
+  }
+
+  private tell(timeUs: number, machine: string, event: ServiceEvent | WorldEvent): void {
+    switch (event.kind) {
+      case 'fault-applied':
+        this.beginPhase(timeUs)
+        this.lines.push({ timeUs, tone: 'fault', text: `${faultText(event.fault, 'applied')}${this.cost(event.fault)}` })
+        return
+      case 'fault-healed':
+        if (event.fault.kind === 'restart' || event.fault.kind === 'connection-reset') return
+        this.beginPhase(timeUs)
+        this.lines.push({ timeUs, tone: 'heal', text: faultText(event.fault, 'healed') })
+        return
+      case 'process-ended':
+        if (event.cause === 'threw')
+          this.lines.push({ timeUs, tone: 'trouble', text: `a handler of ${machine} throws: ${firstLine(event.error)}` })
+        return
+      case 'target-state-changed': {
+        const { target, healthy } = event
+        this.add(`target ${target} ${healthy}`, timeUs, machine, target, healthy ? 'move' : 'notice', ({ who }) =>
+          healthy ? `${verb(who, 'finds', 'find')} ${target} healthy again` : `${verb(who, 'finds', 'find')} ${target} dead`,
+        )
+        return
+      }
+      case 'connections-reset': {
+        const tell = ({ count, who }: Thread): string => `${verb(who, 'resets', 'reset')} ${plural(count, 'connection')} to ${event.target}`
+        this.add(`reset ${event.target}`, timeUs, machine, event.target, 'notice', tell).count += event.count - 1
+        return
+      }
+      case 'answer-changed':
+        this.add(
+          `answer ${machine}`,
+          timeUs,
+          machine,
+          event.name,
+          'notice',
+          () => `${machine} now answers ${event.name} with ${plural(event.addresses.length, 'address', 'addresses')}`,
+        )
+        return
+      case 'broker-silent':
+        this.add(
+          `silent ${event.broker}`,
+          timeUs,
+          machine,
+          event.broker,
+          'notice',
+          (thread) => `${verb(thread.who, 'calls', 'call')} ${event.broker} silent${until(thread)}`,
+        )
+        return
+      case 'owner-found-silent':
+        this.add(
+          'owner silent',
+          timeUs,
+          machine,
+          `${event.shard}`,
+          'notice',
+          (thread) => `${verb(thread.who, 'finds', 'find')} ${plural(thread.what.size, 'shard')} without an owner${until(thread)}`,
+        )
+        return
+      case 'volume-attached':
+        this.moved.add(event.volume)
+        this.add(
+          'attached',
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'move',
+          (thread) => `${verb(thread.who, 'takes', 'take')} over ${plural(thread.what.size, 'shard')}${until(thread)}`,
+        )
+        return
+      case 'volume-lost':
+        this.add(
+          'volume lost',
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'notice',
+          (thread) => `${verb(thread.who, 'closes', 'close')} ${plural(thread.what.size, 'shard')} that moved away${until(thread)}`,
+        )
+        return
+      case 'copy-state-changed':
+        this.copyChanged(timeUs, machine, event)
+        return
+      case 'copy-torn-tail-cut':
+        this.add(
+          `torn ${machine}`,
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'trouble',
+          (thread) => `${machine} cuts a torn tail from ${plural(thread.what.size, 'log')}`,
+        )
+        return
+      case 'copy-refused':
+        this.add(
+          'copy refused',
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'notice',
+          (thread) => `${verb(thread.who, 'refuses', 'refuse')} ${plural(thread.count, 'request')} of a former owner${until(thread)}`,
+        )
+        return
+      case 'routes-adopted':
+        // A process that starts learns what is long known.
+        if (!this.moved.has(event.shard)) return
+        this.add(
+          'routes',
+          timeUs,
+          machine,
+          `${event.shard}`,
+          'move',
+          (thread) => `${verb(thread.who, 'learns', 'learn')} the new owners${until(thread)}`,
+        )
+        return
+      case 'session-suspended':
+        this.add(
+          'suspended',
+          timeUs,
+          machine,
+          event.clientId,
+          'notice',
+          (thread) =>
+            `${plural(thread.what.size, 'client')} must wait: ${verb(thread.who, 'cannot reach the owner of its session', 'cannot reach the owners of their sessions')}`,
+        )
+        return
+      case 'client-state-changed':
+        this.clientChanged(timeUs, machine, event)
+        return
+      default:
+        return
+    }
+  }
+
+  private copyChanged(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'copy-state-changed' }>): void {
+    const key = `${event.volume}/${event.copy}/${machine}`
+    if (event.state === 'unreachable' && !this.copiesGone.has(key)) {
+      this.copiesGone.add(key)
+      this.add(
+        `copy gone ${event.copy}`,
+        timeUs,
+        machine,
+        `${event.volume}`,
+        'trouble',
+        (thread) => `${verb(thread.who, 'loses', 'lose')} the copy on ${event.copy} of ${plural(thread.what.size, 'volume')}`,
+      )
+    } else if (event.state === 'live' && this.copiesGone.delete(key)) {
+      this.add(
+        `copy back ${event.copy}`,
+        timeUs,
+        machine,
+        `${event.volume}`,
+        'move',
+        (thread) => `the copy on ${event.copy} has caught up for ${plural(thread.what.size, 'volume')}${until(thread)}`,
+      )
+    }
+  }
+
+  private clientChanged(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'client-state-changed' }>): void {
+    if (event.from === 'connected' && event.to !== 'stopped') {
+      this.clientsOut.add(event.clientId)
+      this.add(
+        'clients out',
+        timeUs,
+        machine,
+        event.clientId,
+        'client',
+        (thread) =>
+          `${plural(thread.what.size, 'client')} ${thread.what.size === 1 ? 'loses its' : 'lose their'} connection${until(thread)}`,
+        Number.POSITIVE_INFINITY,
+      )
+    } else if (event.to === 'connected' && this.clientsOut.delete(event.clientId) && this.phaseUs > 0) {
+      const { phaseUs } = this
+      const thread = this.add(
+        'clients back',
+        timeUs,
+        machine,
+        event.clientId,
+        'client',
+        ({ what, lastUs }) =>
+          `the last of ${plural(what.size, 'client')} is connected again, ${formatSeconds(lastUs - phaseUs)} after the event`,
+        Number.POSITIVE_INFINITY,
+      )
+      thread.placedAt = 'last'
+    }
+  }
+
+  /** How many clients a fault takes with it, as far as proxies know. */
+  private cost(fault: Fault): string {
+    const clients = this.places.countOn((proxy) => strikes(fault, this.byName.get(proxy)!))
+    return clients > 0 ? `, with ${plural(clients, 'client')} ${fault.kind === 'zone-outage' ? 'on a proxy in it' : 'on it'}` : ''
+  }
+
+  private add(
+    key: string,
+    timeUs: number,
+    who: string,
+    what: string,
+    tone: StoryTone,
+    tell: (thread: Thread) => string,
+    pauseUs = PAUSE_US,
+  ): Thread {
+    let thread = this.threads.get(key)
+    if (thread !== undefined && timeUs - thread.lastUs > pauseUs) {
+      this.close(thread)
+      thread = undefined
+    }
+    if (thread === undefined) {
+      thread = { tone, firstUs: timeUs, lastUs: timeUs, who: new Set(), what: new Set(), count: 0, placedAt: 'first', tell }
+      this.threads.set(key, thread)
+    }
+    thread.lastUs = timeUs
+    thread.who.add(who)
+    thread.what.add(what)
+    thread.count++
+    return thread
+  }
+
+  private close(thread: Thread): void {
+    // How the region came up is not part of the story.
+    if (this.phaseUs === 0) return
+    this.lines.push({ timeUs: thread.placedAt === 'first' ? thread.firstUs : thread.lastUs, tone: thread.tone, text: thread.tell(thread) })
+  }
+
+  private beginPhase(timeUs: number): void {
+    // Faults of one instant open one phase.
+    if (timeUs === this.phaseUs) return
+    this.endPhase()
+    this.phaseUs = timeUs
+  }
+
+  private endPhase(): void {
+    for (const thread of this.threads.values()) this.close(thread)
+    this.threads = new Map()
+    this.moved.clear()
+  }
+}
+
+function firstLine(text: string | undefined): string {
+  return (text ?? 'no word').split('\n')[0]!
+}
+
+/** The story of a run. */
+export function tellStory(history: readonly HistoryEntry[], machines: readonly MachineSpec[]): readonly StoryLine[] {
+  const teller = new Teller(machines)
+  for (const entry of history) teller.see(entry)
+  return [...teller.end()].sort((a, b) => a.timeUs - b.timeUs)
+}

@@ -1,0 +1,218 @@
+/**
+ * One file on a virtual disk: what programs see (cached), what would be found after a power loss (durable), and the operations between the two.
+ *
+ * Contents are lists of the buffers that were appended; bytes are never copied, so three copies of a log share one buffer.
+ *
+ * A power loss does one of these to what was not synced, by draw: all of it is there, none of it is, or it is torn: some operations are there, of the next
+ * append only whole sectors, and now and then a sector in the middle reads zeros. A failed sync leaves its operations out for good, though the page
+ * cache calls them clean: bytes synced later stand behind a hole of zeros, and without such bytes nothing is there.
+ */
+
+const sectorBytes = 512
+
+class Extents {
+  size = 0
+  private readonly buffers: Buffer[] = []
+  private readonly starts: number[] = []
+
+  append(bytes: Buffer): void {
+    if (bytes.length === 0) return
+    this.buffers.push(bytes)
+    this.starts.push(this.size)
+    this.size += bytes.length
+  }
+
+  cut(size: number): void {
+    if (size >= this.size) return
+    while (this.starts.length > 0 && this.starts[this.starts.length - 1]! >= size) {
+      this.starts.pop()
+      this.buffers.pop()
+    }
+    const last = this.buffers.length - 1
+    if (last >= 0) this.buffers[last] = this.buffers[last]!.subarray(0, size - this.starts[last]!)
+    this.size = size
+  }
+
+  /** The pieces from one offset to another, in order. */
+  slice(from: number, to: number): Buffer[] {
+    const end = Math.min(to, this.size)
+    const pieces: Buffer[] = []
+    for (let i = this.indexAt(from); i < this.buffers.length && this.starts[i]! < end; i++) {
+      const start = this.starts[i]!
+      const buffer = this.buffers[i]!
+      const first = from > start ? from - start : 0
+      const last = Math.min(end - start, buffer.length)
+      if (last > first) pieces.push(first === 0 && last === buffer.length ? buffer : buffer.subarray(first, last))
+    }
+    return pieces
+  }
+
+  copy(): Extents {
+    const copy = new Extents()
+    for (const buffer of this.buffers) copy.append(buffer)
+    return copy
+  }
+
+  /** The last piece that begins at or before the offset. */
+  private indexAt(offset: number): number {
+    let low = 0
+    let high = this.starts.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >> 1
+      if (this.starts[middle]! <= offset) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+}
+
+interface Append {
+  readonly kind: 'append'
+  readonly bytes: Buffer
+  /** Covered by a sync that failed. */
+  isLost: boolean
+}
+
+interface Cut {
+  readonly kind: 'cut'
+  readonly size: number
+  isLost: boolean
+}
+
+type Operation = Append | Cut
+
+export class SimFile {
+  /** Whether the file would be there after a power loss. */
+  isDurable = false
+  /** Completions on one file come in order. */
+  lastCompletionUs = 0
+  private cached = new Extents()
+  private durable = new Extents()
+  /** Not durable yet, in order. */
+  private pending: Operation[] = []
+  /** Operations that left `pending`, so that a sync can name those it covers by a number. */
+  private settledOperations = 0
+  private unsyncedBytes = 0
+  /** Where the durable bytes stop being what was written. */
+  private holeAt = Number.POSITIVE_INFINITY
+
+  get size(): number {
+    return this.cached.size
+  }
+
+  append(bytes: Buffer): void {
+    this.cached.append(bytes)
+    this.pending.push({ kind: 'append', bytes, isLost: false })
+    this.unsyncedBytes += bytes.length
+  }
+
+  cutTail(size: number): void {
+    if (size >= this.cached.size) return
+    this.cached.cut(size)
+    this.pending.push({ kind: 'cut', size, isLost: false })
+  }
+
+  read(offset: number, length: number): Buffer {
+    return joined(this.cached.slice(offset, offset + length))
+  }
+
+  durableBytes(): Buffer {
+    return joined(this.durable.slice(0, this.durable.size))
+  }
+
+  /** The operations so far, by number, and the bytes a sync that begins now has to write. */
+  beginSync(): { readonly covers: number; readonly bytes: number } {
+    const bytes = this.unsyncedBytes
+    this.unsyncedBytes = 0
+    return { covers: this.settledOperations + this.pending.length, bytes }
+  }
+
+  /** @returns the size up to which bytes are durable as written, or undefined where nothing became durable. */
+  syncSucceeded(covers: number): number | undefined {
+    const count = covers - this.settledOperations
+    const isNew = !this.isDurable
+    if (count > 0 && this.pending[count - 1]!.isLost) return undefined
+    this.isDurable = true
+    if (count > 0) {
+      this.settle(this.pending.slice(0, count))
+      this.pending = this.pending.slice(count)
+      this.settledOperations = covers
+    } else if (!isNew) return undefined
+    return Math.min(this.durable.size, this.holeAt)
+  }
+
+  /** The pages count as clean from now on: no later sync writes them. */
+  syncFailed(covers: number): void {
+    for (let i = covers - this.settledOperations - 1; i >= 0; i--) this.pending[i]!.isLost = true
+  }
+
+  /**
+   * The machine has lost power. `draw` gives the n-th of some 32-bit draws.
+   * @returns whether bytes that were written are not there any more.
+   */
+  losePower(draw: (index: number) => number): boolean {
+    const { pending } = this
+    if (pending.length === 0) return false
+    const durableSize = this.durable.size
+    const outcome = draw(0) & 3
+    const keptCount = outcome === 0 ? pending.length : outcome === 1 ? 0 : (draw(1) >>> 1) % (pending.length + 1)
+    let kept = pending.slice(0, keptCount)
+    while (kept.at(-1)?.isLost === true) kept = kept.slice(0, -1)
+    this.settle(kept)
+    let isLost =
+      kept.length < pending.length &&
+      pending.slice(kept.length).some((operation) => operation.kind === 'append' && operation.bytes.length > 0)
+    isLost ||= kept.some((operation) => operation.kind === 'append' && operation.isLost)
+    const next = pending[keptCount]
+    if (outcome >= 2) {
+      if (next?.kind === 'append' && !next.isLost && kept.length === keptCount) this.keepSectorsOf(next.bytes, draw(2))
+      isLost = this.loseSector(durableSize, draw(3), draw(4)) || isLost
+    }
+    this.isDurable ||= kept.length > 0 || this.durable.size > 0
+    this.cached = this.durable.copy()
+    this.settledOperations += pending.length
+    this.pending = []
+    this.unsyncedBytes = 0
+    return isLost
+  }
+
+  private settle(operations: readonly Operation[]): void {
+    for (const operation of operations) {
+      if (operation.kind === 'cut') {
+        this.durable.cut(operation.size)
+        if (operation.size <= this.holeAt) this.holeAt = Number.POSITIVE_INFINITY
+      } else if (operation.isLost) {
+        if (operation.bytes.length > 0 && this.durable.size < this.holeAt) this.holeAt = this.durable.size
+        this.durable.append(Buffer.alloc(operation.bytes.length))
+      } else this.durable.append(operation.bytes)
+    }
+  }
+
+  /** Of an append that was being written, the sectors up to some boundary are there. */
+  private keepSectorsOf(bytes: Buffer, draw: number): void {
+    const start = this.durable.size
+    const firstBoundary = (Math.floor(start / sectorBytes) + 1) * sectorBytes
+    const boundaries = Math.ceil((start + bytes.length - firstBoundary) / sectorBytes)
+    if (boundaries <= 0) return
+    const boundary = firstBoundary + ((draw >>> 1) % boundaries) * sectorBytes
+    this.durable.append(bytes.subarray(0, boundary - start))
+  }
+
+  /** A whole sector of what was not synced, with others after it, was not written; in one of four cases. */
+  private loseSector(durableSize: number, chance: number, draw: number): boolean {
+    const first = Math.ceil(durableSize / sectorBytes)
+    const count = Math.floor((this.durable.size - 1) / sectorBytes) - first
+    if (count <= 0 || (chance & 3) !== 0) return false
+    const from = (first + ((draw >>> 1) % count)) * sectorBytes
+    const rest = this.durable.slice(from + sectorBytes, this.durable.size)
+    this.durable.cut(from)
+    this.durable.append(Buffer.alloc(sectorBytes))
+    for (const piece of rest) this.durable.append(piece)
+    if (from < this.holeAt) this.holeAt = from
+    return true
+  }
+}
+
+function joined(pieces: Buffer[]): Buffer {
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+}

@@ -1,0 +1,85 @@
+/**
+ * Randomness of the virtual world, all of it a function of the seed.
+ *
+ * Two kinds. Streams (`RandomStreams`): one alea for each (seed, stable name, purpose), made on first use; programs get these. Counted draws
+ * (`drawAt`): the i-th number of a key, without any state, for the network and the disks, where a stream per connection and direction would cost 0.44 KB
+ * each (docs/decisions/0001-network-draws.md). Either way nobody's numbers depend on how many numbers somebody else took.
+ */
+import seedrandom from 'seedrandom'
+import type { RandomStream } from '../model/host.ts'
+
+class AleaStream implements RandomStream {
+  private readonly generate: () => number
+
+  constructor(seed: string) {
+    this.generate = seedrandom.alea(seed)
+  }
+
+  next(): number {
+    return this.generate()
+  }
+
+  below(bound: number): number {
+    return Math.floor(this.generate() * bound)
+  }
+}
+
+export class RandomStreams {
+  private readonly streams = new Map<string, RandomStream>()
+  private readonly seed: number
+
+  constructor(seed: number) {
+    this.seed = seed
+  }
+
+  /** The one stream of this name and purpose. It goes on where it was left: a process that starts again does not draw its former numbers again. */
+  stream(name: string, purpose: string): RandomStream {
+    const key = `${name}/${purpose}`
+    let stream = this.streams.get(key)
+    if (stream === undefined) {
+      stream = new AleaStream(`${this.seed}/${key}`)
+      this.streams.set(key, stream)
+    }
+    return stream
+  }
+}
+
+/** FNV-1a over the UTF-16 code units, low byte first, then murmur3's finaliser. */
+function hashText(text: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    hash = Math.imul(hash ^ (unit & 0xff), 0x01000193)
+    hash = Math.imul(hash ^ (unit >>> 8), 0x01000193)
+  }
+  return mix(hash)
+}
+
+/** Murmur3's 32-bit finaliser: every bit of the input moves every bit of the output. */
+function mix(value: number): number {
+  let hash = value ^ (value >>> 16)
+  hash = Math.imul(hash, 0x85ebca6b)
+  hash ^= hash >>> 13
+  hash = Math.imul(hash, 0xc2b2ae35)
+  return hash ^ (hash >>> 16)
+}
+
+/** The key of a sequence of draws: a name under a seed. */
+export function drawKey(seed: number, name: string): number {
+  return mix(hashText(name) ^ Math.imul(mix(seed ^ ((seed / 0x100000000) | 0)), 0x9e3779b1))
+}
+
+/** A key derived from another one and a number, such as a connection's number or its direction. */
+export function derivedKey(key: number, number: number): number {
+  return mix(key ^ Math.imul(number + 1, 0x7feb352d))
+}
+
+/** The `index`-th draw of a key: 32 bits, signed. */
+export function drawAt(key: number, index: number): number {
+  return mix(key ^ Math.imul(index + 1, 0x9e3779b1))
+}
+
+/** Whether a draw falls within a probability from 0 to 1. */
+export function isWithin(draw: number, probability: number): boolean {
+  return draw >>> 0 < probability * 0x100000000
+}
