@@ -26,14 +26,15 @@ function parseJobs(text: string): number {
   return jobs
 }
 
-function collect(value: string, before: readonly string[]): readonly string[] {
+function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value]
 }
 
 function version(): string {
   for (const place of ['../package.json', '../../package.json']) {
     try {
-      return (JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as { readonly version: string }).version
+      const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as Readonly<Record<string, string>>
+      if (name === 'squall' && version !== undefined) return version
     } catch {
       // Built files stand one folder deeper than sources.
     }
@@ -70,7 +71,7 @@ Exit codes: 0 every promise as expected, 1 violated or not exercised, 2 bad inpu
       new Option('--seed <n>', "everything random is drawn from it (default: the file's, else 1)").argParser(parseSeed).conflicts('seeds'),
     )
     .addOption(new Option('--seeds <first..last>', 'a run for each seed, on all cores').argParser(parseSeeds))
-    .option('--set <path=value>', 'change the scenario, may be repeated', collect, [])
+    .option('--set <path=value>', 'change the scenario, may be repeated', collect)
     .option('--json', 'one JSON object a line for each run, and nothing else, on standard output')
     .option('--trace <file>', 'write the history of a single run, one JSON object a line')
     .option('--jobs <n>', 'how many runs at a time (default: one for each core)', parseJobs)
@@ -113,7 +114,7 @@ A scenario file needs a title, and faults with times:
     )
     .argument('<scenario>', 'a name from `squall list`, or a scenario file')
     .option('--seed <n>', "the seed (default: the file's, else 1)", parseSeed)
-    .option('--set <path=value>', 'change the scenario, may be repeated', collect, [])
+    .option('--set <path=value>', 'change the scenario, may be repeated', collect)
     .addHelpText('after', '\nExample:\n  $ squall check-determinism az-outage --seed 3')
     .action(async (name: string, options: Record<string, unknown>) => {
       const { checkDeterminismCommand } = await import('./check-determinism.ts')

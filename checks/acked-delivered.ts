@@ -66,7 +66,8 @@ export function checkAckedDelivered(shared: Shared): Check {
           findings.exercised += Math.max(1, inflow.delivered.size)
           const quiet = timeUs - inflow.flow.lastAckUs >= progressUs
           const overdue = inflow.pendingSequence >= 0 && timeUs - inflow.pendingSinceUs >= progressUs
-          if (quiet || overdue) judge(inflow, timeUs, 'undelivered at the end', { timeUs, text: `${client.id} is connected, and nothing more came` })
+          if (quiet || overdue)
+            judge(inflow, timeUs, 'undelivered at the end', { timeUs, text: `${client.id} is connected, and nothing more came` })
         }
       }
     },

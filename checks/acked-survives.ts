@@ -6,7 +6,7 @@
  * Left out: retention; a topic that the auditor did not ask for is not judged.
  */
 import type { Check, Shared } from './check.ts'
-import { missingRuns, IntervalSet } from './intervals.ts'
+import { IntervalSet, missingRuns } from './intervals.ts'
 import { describeRuns, type Evidence, Findings, seconds } from './promise.ts'
 
 export interface AckedSurvives extends Check {
@@ -78,7 +78,10 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
               ...disturbance.before(timeUs),
               {
                 timeUs,
-                text: failure === undefined ? `${flow.topic.name} was read back whole, without them` : `reading ${flow.topic.name} back failed: ${failure}`,
+                text:
+                  failure === undefined
+                    ? `${flow.topic.name} was read back whole, without them`
+                    : `reading ${flow.topic.name} back failed: ${failure}`,
               },
             ]
             const which = `${count} acknowledged ${count === 1 ? 'message' : 'messages'} of publisher ${flow.publisher} on ${flow.topic.name}`

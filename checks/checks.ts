@@ -148,7 +148,8 @@ export function createChecks(context: CheckContext): Checks {
     },
     acknowledgedTopics() {
       const topics: string[] = []
-      for (const topic of ledger.topics.values()) if (topic.flows.some((flow) => flow.qos > 0 && flow.acked.max >= 0)) topics.push(topic.name)
+      for (const topic of ledger.topics.values())
+        if (topic.flows.some((flow) => flow.qos > 0 && flow.acked.max >= 0)) topics.push(topic.name)
       return topics.sort()
     },
   }

@@ -30,7 +30,7 @@ function decodeChunks(chunks: readonly Buffer[], version: number): Seen[] {
   chunks.forEach((chunk, index) => {
     pending = decoder.decode(pending, chunk, index, { version }, sink)
   })
-  if (seen.at(-1)?.['cmd'] === 'malformed') expect(pending).toBe(DEAD_STREAM)
+  if (seen.at(-1)?.cmd === 'malformed') expect(pending).toBe(DEAD_STREAM)
   return seen
 }
 
@@ -56,7 +56,12 @@ const publish = fc
       { nil: undefined },
     ),
   })
-  .map((fields) => ({ cmd: 'publish', ...fields, dup: fields.qos > 0 && fields.dup, messageId: fields.qos > 0 ? fields.messageId : undefined }))
+  .map((fields) => ({
+    cmd: 'publish',
+    ...fields,
+    dup: fields.qos > 0 && fields.dup,
+    messageId: fields.qos > 0 ? fields.messageId : undefined,
+  }))
 const acknowledgement = fc
   .record({ cmd: fc.constantFrom('puback', 'pubrec', 'pubrel', 'pubcomp'), messageId: packetId, refused: fc.boolean() })
   .map(({ cmd, messageId, refused }) => ({ cmd, messageId, reasonCode: refused ? (/ack|rec/.test(cmd) ? 0x80 : 0x92) : 0 }))
@@ -113,7 +118,7 @@ describe('decoder', () => {
   test('a packet counts as sent when its first byte was', () => {
     const bytes = generate({ cmd: 'publish', topic: 'a', qos: 0, payload: Buffer.alloc(40), retain: false, dup: false }, 4)
     const seen = decodeChunks([Buffer.concat([bytes, bytes.subarray(0, 5)]), bytes.subarray(5, 30), bytes.subarray(30)], 4)
-    expect(seen.map((packet) => packet['sentAtUs'])).toEqual([0, 0])
+    expect(seen.map((packet) => packet.sentAtUs)).toEqual([0, 0])
   })
 
   test.each([
@@ -133,7 +138,7 @@ describe('decoder', () => {
     ['CONNACK with reserved bits', '20020200', 'MQTT-4.13.1-1'],
   ])('%s is malformed, and nothing after it is read', (_, hex, statement) => {
     const seen = decodeChunks([Buffer.from(hex, 'hex'), Buffer.from('d000', 'hex')], hex === '400400010500' ? 5 : 4)
-    expect(seen.map((packet) => packet['cmd'])).toEqual(['malformed'])
+    expect(seen.map((packet) => packet.cmd)).toEqual(['malformed'])
     expect(seen[0]).toMatchObject({ statement })
   })
 

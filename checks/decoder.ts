@@ -141,7 +141,8 @@ export class Decoder {
     const head = bytes[start]!
     const type = head >> 4
     if (type === PUBLISH) return this.publishFrame(bytes, start, body, end, version, sink)
-    if ((head & 0x0f) !== requiredFlags[type]) return { statement: 'MQTT-2.1.3-1', text: `a packet of type ${type} with flags ${head & 0x0f}` }
+    if ((head & 0x0f) !== requiredFlags[type])
+      return { statement: 'MQTT-2.1.3-1', text: `a packet of type ${type} with flags ${head & 0x0f}` }
     const kind = acknowledgementKinds[type]
     if (kind !== undefined) return acknowledgementFrame(kind, bytes, start, body, end, version, sink)
     if (type === 12 || type === 13) {
@@ -179,7 +180,8 @@ export class Decoder {
     if (frame.topic === '' && frame.topicAlias === 0) return { statement: 'MQTT-4.7.3-1', text: 'PUBLISH with an empty topic name' }
     for (let i = body + 2; i < topicEnd; i++) {
       const code = bytes[i]!
-      if (code === 0x23 || code === 0x2b) return { statement: 'MQTT-3.3.2-2', text: `PUBLISH with a wildcard in its topic name '${frame.topic}'` }
+      if (code === 0x23 || code === 0x2b)
+        return { statement: 'MQTT-3.3.2-2', text: `PUBLISH with a wildcard in its topic name '${frame.topic}'` }
       if (code === 0) return { statement: 'MQTT-1.5.4-2', text: 'PUBLISH with U+0000 in its topic name' }
     }
     frame.bytes = bytes
@@ -247,7 +249,10 @@ export class Decoder {
     const parseError = this.parseError as string | undefined
     if (parseError !== undefined || packet === undefined || rest !== 0) {
       this.parsers.delete(key)
-      return { statement: 'MQTT-4.13.1-1', text: `a packet of type ${type} that cannot be parsed: ${parseError ?? 'its length does not fit'}` }
+      return {
+        statement: 'MQTT-4.13.1-1',
+        text: `a packet of type ${type} that cannot be parsed: ${parseError ?? 'its length does not fit'}`,
+      }
     }
     sink.onPacket(packet, frame.length)
     return undefined

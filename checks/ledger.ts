@@ -6,7 +6,8 @@
  * (a subscription being replaced or left) makes less due, never more.
  * Left out: shared subscriptions are never due; retained messages.
  */
-import { appended, Client, type ClientFacts, Flow, Inflow, NEVER, NOTHING, Session, Subscription, Topic, type WildcardFilter } from './state.ts'
+import { appended, NONE } from './collections.ts'
+import { Client, type ClientFacts, Flow, Inflow, NEVER, NOTHING, Session, Subscription, Topic, type WildcardFilter } from './state.ts'
 import { hasWildcards, isShared, matches, plainFilter } from './topic-match.ts'
 
 const unknownClient: ClientFacts = {
@@ -183,7 +184,9 @@ export class Ledger {
   private stopDue(subscription: Subscription): void {
     for (const inflow of subscription.session.inflows) {
       if (!this.matchesFlow(subscription, inflow.flow)) continue
-      const other = subscription.session.subscriptions.some((each) => each !== subscription && each.grantedQos > 0 && this.makesDue(each, inflow.flow))
+      const other = subscription.session.subscriptions.some(
+        (each) => each !== subscription && each.grantedQos > 0 && this.makesDue(each, inflow.flow),
+      )
       inflow.dueFrom = other ? inflow.flow.sent.max + 1 : NOTHING
       inflow.extraDue = undefined
     }
@@ -287,7 +290,7 @@ export class Ledger {
     if (subscription.requestedQos > inflow.maximumQos) inflow.maximumQos = subscription.requestedQos
     if (subscription.grantedQos > 0 && this.makesDue(subscription, flow) && dueFrom < inflow.dueFrom) {
       inflow.dueFrom = dueFrom
-      inflow.settled = Math.min(inflow.settled, dueFrom)
+      if (dueFrom < inflow.settled) inflow.settled = dueFrom
     }
   }
 
@@ -306,7 +309,6 @@ export class Ledger {
 }
 
 const FEW_FLOWS = 8
-const NONE: readonly Flow[] = []
 
 /** No Local: a client's own messages are not sent back to it [MQTT-3.8.3-3]. */
 function isForbiddenLoop(subscription: Subscription, flow: Flow): boolean {

@@ -55,8 +55,14 @@ export function checkOneOwner({ ledger }: Shared): Check {
           findings.violated(ledger.nowUs, 'copies differ', () => ({
             text: `The copies of volume ${volume} on ${one.machine} and ${two.machine} differ from byte ${at} on, so two writers were accepted.`,
             evidence: [
-              { timeUs: ledger.nowUs, text: `${one.machine}: ${one.bytes.subarray(at, at + 16).toString('hex')} of ${one.bytes.length} bytes` },
-              { timeUs: ledger.nowUs, text: `${two.machine}: ${two.bytes.subarray(at, at + 16).toString('hex')} of ${two.bytes.length} bytes` },
+              {
+                timeUs: ledger.nowUs,
+                text: `${one.machine}: ${one.bytes.subarray(at, at + 16).toString('hex')} of ${one.bytes.length} bytes`,
+              },
+              {
+                timeUs: ledger.nowUs,
+                text: `${two.machine}: ${two.bytes.subarray(at, at + 16).toString('hex')} of ${two.bytes.length} bytes`,
+              },
             ],
           }))
         }

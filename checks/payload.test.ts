@@ -23,11 +23,18 @@ describe('payloads', () => {
 
   test('a changed byte is found out, wherever it is', () => {
     fc.assert(
-      fc.property(publisher, sequence, fc.integer({ min: 14, max: 200 }), fc.nat(), fc.integer({ min: 1, max: 255 }), (p, s, bytes, at, change) => {
-        const payload = encodePayload(p, s, bytes)
-        payload[at % bytes]! ^= change
-        expect(decodePayload(payload)).toBeUndefined()
-      }),
+      fc.property(
+        publisher,
+        sequence,
+        fc.integer({ min: 14, max: 200 }),
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        (p, s, bytes, at, change) => {
+          const payload = encodePayload(p, s, bytes)
+          payload[at % bytes]! ^= change
+          expect(decodePayload(payload)).toBeUndefined()
+        },
+      ),
     )
   })
 

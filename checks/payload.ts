@@ -6,7 +6,7 @@
  * exactly ten bytes has no filler, and only its header speaks for it.
  */
 
-export const MINIMUM_PAYLOAD_BYTES = 10
+const MINIMUM_PAYLOAD_BYTES = 10
 const MAGIC_HIGH = 0x53
 const MAGIC_LOW = 0x51
 

@@ -27,9 +27,7 @@ export function checkPublisherOrder(): Check {
       if (incarnation !== flow.incarnationOf(highest)) return
       findings.violated(timeUs, 'out of order', () => ({
         text: `${session.client.id} got message ${sequence} of publisher ${flow.publisher} on ${flow.topic.name} for the first time after message ${highest}, which was published later.`,
-        evidence: [
-          { timeUs, text: `PUBLISH ${flow.topic.name} with message ${sequence}; message ${highest} had been delivered before` },
-        ],
+        evidence: [{ timeUs, text: `PUBLISH ${flow.topic.name} with message ${sequence}; message ${highest} had been delivered before` }],
       }))
     },
   }

@@ -35,7 +35,9 @@ describe('reconnect-in-time', () => {
     pass(stage, 11_000)
     const result = stage.result('reconnect-in-time')
     expect(result.violationCount).toBe(1)
-    expect(result.violations[0]!.text).toContain('client-0 was not served again by 32.000 s after zone az1 lost power at 9.000 s: it has no accepted connection')
+    expect(result.violations[0]!.text).toContain(
+      'client-0 was not served again by 32.000 s after zone az1 lost power at 9.000 s: it has no accepted connection',
+    )
   })
 
   test('catches a client that is accepted and not served', () => {
@@ -62,7 +64,9 @@ describe('reconnect-in-time', () => {
       client.receive({ cmd: 'pingresp' })
       pass(stage, 1000)
     }
-    expect(stage.result('reconnect-in-time').violations.map((each) => each.signature)).toEqual(['reconnect-in-time: no publish was acknowledged'])
+    expect(stage.result('reconnect-in-time').violations.map((each) => each.signature)).toEqual([
+      'reconnect-in-time: no publish was acknowledged',
+    ])
   })
 
   test('catches a client that was served too late', () => {

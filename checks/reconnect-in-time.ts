@@ -8,10 +8,10 @@
  * it has no complaint. Neither is one cut off from the whole region, one that said goodbye, or a deadline that the observation does not reach.
  */
 import type { Check, Shared } from './check.ts'
+import { wantsService } from './check.ts'
 import { describeFault } from './disturbance.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
 import { type RecoveryMeasures, RecoveryTimes } from './recovery.ts'
-import { wantsService } from './check.ts'
 import type { Client, Connection } from './state.ts'
 
 /** A client that may have been hit by the latest fault. */
@@ -71,9 +71,11 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     const { client } = each
     const evidence: Evidence[] = [{ timeUs: each.faultUs, text: faultText }]
     if (each.lostUs !== undefined && each.lostUs >= each.faultUs) evidence.push({ timeUs: each.lostUs, text: each.lostHow })
-    if (client.current !== undefined) evidence.push({ timeUs: client.current.connackAtUs, text: `CONNACK on connection ${client.current.id}` })
+    if (client.current !== undefined)
+      evidence.push({ timeUs: client.current.connackAtUs, text: `CONNACK on connection ${client.current.id}` })
     if (each.firstPublishUs !== undefined) evidence.push({ timeUs: each.firstPublishUs, text: 'its first publish after the fault' })
-    if (each.acknowledgedUs !== undefined) evidence.push({ timeUs: each.acknowledgedUs, text: 'a publish sent after the fault was acknowledged' })
+    if (each.acknowledgedUs !== undefined)
+      evidence.push({ timeUs: each.acknowledgedUs, text: 'a publish sent after the fault was acknowledged' })
     if (each.deliveredUs !== undefined) evidence.push({ timeUs: each.deliveredUs, text: 'a message sent after the fault was delivered' })
     evidence.push({ timeUs: each.deadlineUs, text: `its deadline, after ${each.attempts} connection attempts since the fault` })
     if (timeUs > each.deadlineUs) evidence.push({ timeUs, text: missing(each) ?? 'served' })
@@ -119,7 +121,8 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
   const stuck = (each: Suspect): string | undefined => {
     const session = each.client.session
     const sinceUs = each.deadlineUs - progressUs
-    if (each.acknowledgedUs === undefined && each.firstPublishUs !== undefined && each.firstPublishUs <= sinceUs) return 'no publish was acknowledged'
+    if (each.acknowledgedUs === undefined && each.firstPublishUs !== undefined && each.firstPublishUs <= sinceUs)
+      return 'no publish was acknowledged'
     if (each.deliveredUs !== undefined || session === undefined) return undefined
     const waits = session.inflows.some(
       ({ flow, pendingSequence, pendingSinceUs }) =>

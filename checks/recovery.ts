@@ -66,8 +66,9 @@ export class RecoveryTimes {
 }
 
 /** Percentiles by nearest rank, in ms. */
-export function summarise(timesUs: readonly number[]): TimeSummary {
+function summarise(timesUs: readonly number[]): TimeSummary {
   const sorted = Float64Array.from(timesUs).sort()
-  const rank = (share: number) => (sorted.length === 0 ? 0 : sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]! / 1000)
+  const rank = (share: number) =>
+    sorted.length === 0 ? 0 : sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]! / 1000
   return { p50: rank(0.5), p99: rank(0.99), max: rank(1), count: sorted.length }
 }

@@ -46,7 +46,10 @@ export function checkSessionKept({ context }: Shared): Check {
       if (knowledge === 'surely-there') {
         findings.exercised++
         if (!present) {
-          const spoken = { timeUs: former!.lastProofUs, text: `the server last spoke on the session, which it keeps for ${former!.expirySeconds} s` }
+          const spoken = {
+            timeUs: former!.lastProofUs,
+            text: `the server last spoke on the session, which it keeps for ${former!.expirySeconds} s`,
+          }
           lie(connection, timeUs, 'absent though it was to be kept', 'its session is not present, though it has not expired', spoken)
         }
       }

@@ -10,7 +10,7 @@ import { encodePayload } from './payload.ts'
 import type { PromiseId, PromiseResult, PromiseVerdict } from './promise.ts'
 import type { ClientFacts } from './state.ts'
 
-export const defaultFacts: ClientFacts = {
+const defaultFacts: ClientFacts = {
   number: 0,
   version: 4,
   cleanStart: false,
@@ -170,7 +170,15 @@ export class StageConnection {
     topic: string,
     publisher: number,
     sequence: number,
-    options: { qos?: number; packetId?: number; dup?: boolean; acknowledge?: boolean; size?: number; agoMs?: number; payload?: Buffer } = {},
+    options: {
+      qos?: number
+      packetId?: number
+      dup?: boolean
+      acknowledge?: boolean
+      size?: number
+      agoMs?: number
+      payload?: Buffer
+    } = {},
   ): void {
     const qos = options.qos ?? 1
     const messageId = qos === 0 ? undefined : (options.packetId ?? (sequence % 65_535) + 1)

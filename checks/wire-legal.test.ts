@@ -84,7 +84,12 @@ const plants: readonly Plant[] = [
       client.deliver('data/1', 1, 0)
     },
   ],
-  ['SUBSCRIBE from the server', 'MQTT-2.1.2', 4, (client) => client.receive({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'a', qos: 0 }] })],
+  [
+    'SUBSCRIBE from the server',
+    'MQTT-2.1.2',
+    4,
+    (client) => client.receive({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'a', qos: 0 }] }),
+  ],
   ['PINGREQ from the server', 'MQTT-3.12', 4, (client) => client.receive({ cmd: 'pingreq' })],
   ['bytes that are no packet', 'MQTT-2.1.3-1', 4, (client) => client.receiveBytes(Buffer.from([0x4f, 2, 0, 1]))],
   [

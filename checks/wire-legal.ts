@@ -23,7 +23,10 @@ export function checkWireLegal(): Check {
     findings.violated(timeUs, `${statement} ${text.replace(/\d+/g, '#')}`, () => ({
       text: `The service sent ${connection.client.id} ${text} [${statement}].`,
       evidence: [
-        { timeUs: connection.connectSentAtUs, text: `CONNECT of ${connection.client.id}, version ${connection.version}, on connection ${connection.id}` },
+        {
+          timeUs: connection.connectSentAtUs,
+          text: `CONNECT of ${connection.client.id}, version ${connection.version}, on connection ${connection.id}`,
+        },
         ...(connection.connackAtUs === NEVER ? [] : [{ timeUs: connection.connackAtUs, text: 'CONNACK' }]),
         { timeUs, text },
       ],
@@ -38,7 +41,8 @@ export function checkWireLegal(): Check {
     }
     if (connection.serverEnded === 'connack') illegal(connection, 'MQTT-3.2.2-7', `${name} after it refused the connection`, timeUs)
     else if (connection.serverEnded === 'disconnect') illegal(connection, 'MQTT-3.14.4-1', `${name} after its DISCONNECT`, timeUs)
-    else if (connection.connackAtUs === NEVER && name !== 'CONNACK' && name !== 'AUTH') illegal(connection, 'MQTT-3.2.0-1', `${name} before CONNACK`, timeUs)
+    else if (connection.connackAtUs === NEVER && name !== 'CONNACK' && name !== 'AUTH')
+      illegal(connection, 'MQTT-3.2.0-1', `${name} before CONNACK`, timeUs)
     else return true
     return false
   }
@@ -67,8 +71,14 @@ export function checkWireLegal(): Check {
     }
     const expected = publication.qos === 1 ? kind === 'puback' : kind !== 'puback'
     if (!expected) {
-      illegal(connection, publication.qos === 1 ? 'MQTT-4.3.2-4' : 'MQTT-4.3.3-8', `${name} ${packetId} for a publish of QoS ${publication.qos}`, timeUs)
-    } else if (kind === 'pubcomp' && !publication.received) illegal(connection, 'MQTT-4.3.3-11', `PUBCOMP ${packetId} before PUBREC`, timeUs)
+      illegal(
+        connection,
+        publication.qos === 1 ? 'MQTT-4.3.2-4' : 'MQTT-4.3.3-8',
+        `${name} ${packetId} for a publish of QoS ${publication.qos}`,
+        timeUs,
+      )
+    } else if (kind === 'pubcomp' && !publication.received)
+      illegal(connection, 'MQTT-4.3.3-11', `PUBCOMP ${packetId} before PUBREC`, timeUs)
     else if (kind === 'puback' && publication.order < connection.pubackOrder) {
       illegal(connection, 'MQTT-4.6.0-2', `PUBACK ${packetId} after that of a later publish`, timeUs)
     } else if (kind === 'pubrec' && !publication.received && publication.order < connection.pubrecOrder) {
@@ -96,14 +106,17 @@ export function checkWireLegal(): Check {
       return
     }
     codes.forEach((code, index) => {
-      if (code < 0x80 && code > open.requestedQos[index]!) illegal(connection, 'MQTT-3.8.4-7', `SUBACK that grants QoS ${code} where less was asked`, timeUs)
-      if (connection.version !== 5 && code > 2 && code !== 0x80) illegal(connection, 'MQTT-3.9.3-2', `SUBACK with return code ${code}`, timeUs)
+      if (code < 0x80 && code > open.requestedQos[index]!)
+        illegal(connection, 'MQTT-3.8.4-7', `SUBACK that grants QoS ${code} where less was asked`, timeUs)
+      if (connection.version !== 5 && code > 2 && code !== 0x80)
+        illegal(connection, 'MQTT-3.9.3-2', `SUBACK with return code ${code}`, timeUs)
     })
   }
 
   const unsuback = (connection: Connection, packet: IUnsubackPacket, timeUs: number) => {
     const open = connection.openUnsubscribes?.find((each) => each.packetId === packet.messageId)
-    if (open === undefined) illegal(connection, 'MQTT-3.10.4-5', `UNSUBACK ${packet.messageId}, which belongs to no open UNSUBSCRIBE`, timeUs)
+    if (open === undefined)
+      illegal(connection, 'MQTT-3.10.4-5', `UNSUBACK ${packet.messageId}, which belongs to no open UNSUBSCRIBE`, timeUs)
     else if (connection.version === 5 && packet.granted.length !== open.filters.length) {
       illegal(connection, 'MQTT-3.11.3-1', `UNSUBACK with ${packet.granted.length} codes for ${open.filters.length} filters`, timeUs)
     }
@@ -123,7 +136,8 @@ export function checkWireLegal(): Check {
       if (mayCome(connection, kind.toUpperCase(), frameBytes, timeUs)) acknowledgement(connection, kind, packetId, timeUs)
     },
     onServerPacket(connection, packet: Packet, frameBytes, timeUs) {
-      if (clientPackets.includes(packet.cmd)) illegal(connection, 'MQTT-2.1.2', `${packet.cmd.toUpperCase()}, which only clients send`, timeUs)
+      if (clientPackets.includes(packet.cmd))
+        illegal(connection, 'MQTT-2.1.2', `${packet.cmd.toUpperCase()}, which only clients send`, timeUs)
       if (!mayCome(connection, packet.cmd.toUpperCase(), frameBytes, timeUs)) return
       if (packet.cmd === 'connack') connack(connection, packet, timeUs)
       else if (packet.cmd === 'suback') suback(connection, packet, timeUs)
@@ -159,7 +173,12 @@ export function checkWireLegal(): Check {
       if (inflow.maximumQos >= 0 && qos > inflow.maximumQos) {
         illegal(connection, 'MQTT-3.8.4-8', `PUBLISH with QoS ${qos} for a subscription of QoS ${inflow.maximumQos}`, timeUs)
       } else if (qos === 0 && sequence >= inflow.dueFrom) {
-        illegal(connection, 'MQTT-3.8.4-8', `PUBLISH with QoS 0 of a message of QoS ${flow.qos} for a subscription of QoS ${inflow.maximumQos}`, timeUs)
+        illegal(
+          connection,
+          'MQTT-3.8.4-8',
+          `PUBLISH with QoS 0 of a message of QoS ${flow.qos} for a subscription of QoS ${inflow.maximumQos}`,
+          timeUs,
+        )
       } else if (qos > flow.qos) illegal(connection, 'MQTT-3.8.4-8', `PUBLISH with QoS ${qos} of a message of QoS ${flow.qos}`, timeUs)
     },
   }

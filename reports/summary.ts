@@ -132,7 +132,8 @@ function promisesBlock(result: RunResult, options: SummaryOptions, paint: Paint)
       ...(expectation === 'violated' ? [asExpected ? 'as expected' : 'a violation was expected'] : []),
       ...(expectation === 'held' && promise.verdict === 'not-exercised' ? ['but the scenario expects it to be put to the test'] : []),
     ]
-    return `  ${paint(look, mark)} ${promise.id.padEnd(20)} ${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`.trimEnd()
+    const found = notes.length === 0 ? paint(look, words) : `${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`
+    return `  ${paint(look, mark)} ${promise.id.padEnd(20)} ${found}`
   })
   const proofs = result.promises.flatMap((promise) => proof(promise, options, paint))
   return [paint('bold', 'Promises'), ...lines, ...proofs].join('\n')

@@ -13,7 +13,13 @@ const folder = mkdtempSync(join(tmpdir(), 'squall-failures-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 function broken(id: PromiseId, kind: string): RunResult {
-  const violation = { promise: id, atUs: 1, text: `something is ${kind}`, evidence: [{ timeUs: 1_500_000, text: 'it was seen' }], signature: `${id}: ${kind}` }
+  const violation = {
+    promise: id,
+    atUs: 1,
+    text: `something is ${kind}`,
+    evidence: [{ timeUs: 1_500_000, text: 'it was seen' }],
+    signature: `${id}: ${kind}`,
+  }
   return { promises: [{ id, verdict: 'violated', exercised: 1, violations: [violation], violationCount: 1 }] } as unknown as RunResult
 }
 const fine = { promises: [] } as unknown as RunResult
@@ -48,7 +54,9 @@ describe('an exploration', () => {
     const file = /npx squall run (\S+) --seed (\d+)/.exec(message)
     const scenario = loadScenario(readFileSync(file![1]!, 'utf8'), { file: 'found.yaml', name: 'found' })
     expect(outageOf(scenario)).toEqual({ kind: 'zone-outage', zone: 'az3', form: 'power', at: 8000, for: 6000 })
-    expect(scenario.clients).toMatchObject([{ count: 1, profile: 'recommended', version: 5, cleanStart: false, publish: { qos: 1, every: 1000 } }])
+    expect(scenario.clients).toMatchObject([
+      { count: 1, profile: 'recommended', version: 5, cleanStart: false, publish: { qos: 1, every: 1000 } },
+    ])
     expect(scenario.seed).toBe(Number(file![2]))
     expect(message.split('\n').slice(0, 2)).toEqual(['acked-survives is violated: something is lost', '      1.500 s  it was seen'])
   })
@@ -61,7 +69,7 @@ describe('an exploration', () => {
         return lastingMs >= 2000 ? fine : broken('progress', 'slow')
       },
     })
-    expect(message).toMatch(/^(acked-survives[^]*for: 12s|progress[^]*for: 250ms)/)
+    expect(message).toMatch(/^(acked-survives[\s\S]*for: 12s|progress[\s\S]*for: 250ms)/)
   })
 
   test('tells a run that broke off as well', () => {

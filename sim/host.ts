@@ -121,8 +121,9 @@ export class SimHost implements Host, Guest {
   setTimer(delayMs: number, callback: () => void): Timer {
     if (!this.isAlive) return noTimer
     if (!(delayMs < Number.POSITIVE_INFINITY)) throw new RangeError(`a timer needs a finite delay in ms, got ${delayMs}`)
-    // Not before the delay has passed; less than a nanosecond is an error of the multiplication.
-    const delayUs = delayMs > 0 ? Math.ceil(delayMs * 1000 - 0.001) : 0
+    // Not before the delay has passed; less than a nanosecond is an error of the multiplication. But a positive delay moves the clock: who waits for a
+    // deadline that is a rounding error away would else wait at one instant for ever.
+    const delayUs = delayMs > 0 ? Math.max(1, Math.ceil(delayMs * 1000 - 0.001)) : 0
     return new SimTimer(this, this.place.kernel.nowUs + delayUs, callback)
   }
 

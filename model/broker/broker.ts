@@ -199,6 +199,8 @@ function notOwner(name: MessageName): Message {
       return { name: 'sessionsResumed', outcome: 'not-owner', superseded: [] }
     case 'published':
       return { name: 'published', outcome: 'not-owner', offset: 0, matched: false }
+    case 'attached':
+      return { name: 'attached', outcome: 'not-owner', queueEnd: 0 }
     case 'messagesFound':
       return { name: 'messagesFound', outcome: 'not-owner', messages: [], more: false }
     default:

@@ -373,7 +373,7 @@ export class TopicShard implements Shard {
     const fence = this.fence(clientId, epoch)
     const known = this.queues.get(clientId)
     if (fence === undefined || incarnation <= fence.endedIncarnation || (known !== undefined && known.incarnation > incarnation)) {
-      reply({ name: 'answer', outcome: 'fenced' })
+      reply({ name: 'attached', outcome: 'fenced', queueEnd: 0 })
       return
     }
     if (known !== undefined && known.incarnation < incarnation) this.removeSession(known)
@@ -387,7 +387,7 @@ export class TopicShard implements Shard {
       if (adopted !== undefined && this.queues.get(clientId) === adopted && this.fences.get(clientId)?.epoch === epoch) {
         this.connect(adopted, link, request.handle)
       }
-      reply({ name: 'answer', outcome: 'done' })
+      reply({ name: 'attached', outcome: 'done', queueEnd: adopted?.end ?? 0 })
     })
   }
 

@@ -83,6 +83,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
   private connect: Connect | undefined
   private early: Packet[] = []
   private connack: Buffer | undefined
+  /** The session was there before this connection. */
+  private resumed = false
   private pingsOwed = 0
   private expirySeconds = 0
   private inbound: Inbound | undefined
@@ -211,6 +213,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
     const maximumPacketBytes = connect.properties?.maximumPacketSize ?? Number.MAX_SAFE_INTEGER
     this.subscriber = new Subscriber(context.counts, this.version, window, maximumPacketBytes, this.subscriberPorts())
     this.subscriptions = new Subscriptions(context.host, context.counts, proxy.requestTimeoutMs, this, session.subscriptions)
+    this.resumed = session.sessionPresent
     this.connack = this.encodeConnack(session.sessionPresent)
     this.connect = undefined
     if (context.host.recording) emit(context.host, { kind: 'client-connected', clientId: this.clientId, version: this.version })
@@ -336,7 +339,10 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
   }
 
   deliver(delivery: Delivery): void {
-    if (this.state === 'connected') this.subscriber!.take(delivery)
+    if (this.state !== 'connected') return
+    // A new owner of the queue cannot know what the former one sent; this connection knows what was before its own time [MQTT-3.3.1-3].
+    const dup = delivery.dup && this.resumed && this.subscriptions!.mayHaveBeenSent(delivery.shard, delivery.sequence)
+    this.subscriber!.take(dup === delivery.dup ? delivery : { ...delivery, dup })
   }
 
   // The session's word

@@ -18,6 +18,8 @@ interface Attachment {
   doneVersion: number
   doneTerm: number
   calling: boolean
+  /** Where the session's queue ended when this connection first got it; undefined before. */
+  firstQueueEnd: number | undefined
 }
 
 interface Change {
@@ -84,6 +86,11 @@ export class Subscriptions {
     for (const attachment of this.attachments.values()) this.pursue(attachment)
   }
 
+  /** Whether the message at this place may have been sent on an earlier connection: what came into the queue after ours took it over cannot have been. */
+  mayHaveBeenSent(shard: number, sequence: number): boolean {
+    return sequence < (this.attachments.get(shard)?.firstQueueEnd ?? 0)
+  }
+
   /** The client is gone: its messages wait in their queues again. */
   detach(): void {
     for (const { domain } of this.attachments.values()) {
@@ -100,7 +107,7 @@ export class Subscriptions {
     if (attachment === undefined) {
       const domain = this.client.domainOf(shard)
       domain.clients.add(this.client)
-      attachment = { domain, doneVersion: -1, doneTerm: -1, calling: false }
+      attachment = { domain, doneVersion: -1, doneTerm: -1, calling: false, firstQueueEnd: undefined }
       this.attachments.set(shard, attachment)
     }
     return attachment
@@ -150,6 +157,7 @@ export class Subscriptions {
         if (outcome.kind === 'reply' && outcome.message.outcome === 'done') {
           attachment.doneVersion = version
           attachment.doneTerm = term
+          attachment.firstQueueEnd ??= outcome.message.queueEnd
           this.settle()
           this.pursue(attachment)
         } else this.retryLater(() => this.pursue(attachment))

@@ -170,7 +170,8 @@ class Harness {
     expect(reply.size).toBeLessThanOrEqual(this.log.length)
     expect(this.borders(this.log.length)).toContain(reply.size)
     const epochs: EpochStart[] = []
-    for (let at = 0; at < reply.size; at++) if (at === 0 || this.epochs[at] !== this.epochs[at - 1]) epochs.push({ epoch: this.epochs[at]!, offset: at })
+    for (let at = 0; at < reply.size; at++)
+      if (at === 0 || this.epochs[at] !== this.epochs[at - 1]) epochs.push({ epoch: this.epochs[at]!, offset: at })
     expect(reply.epochs).toEqual(epochs)
     this.ackedSize = reply.size
   }
@@ -251,7 +252,10 @@ const named = (text: string, run: (harness: Harness) => void): Command => ({ run
 
 const commands = fc.array(
   fc.oneof(
-    { weight: 8, arbitrary: fc.tuple(fc.nat(90), fc.nat(2)).map(([size, lag]) => named(`append ${size} ${lag}`, (h) => h.append(size, lag))) },
+    {
+      weight: 8,
+      arbitrary: fc.tuple(fc.nat(90), fc.nat(2)).map(([size, lag]) => named(`append ${size} ${lag}`, (h) => h.append(size, lag))),
+    },
     { weight: 8, arbitrary: fc.integer({ min: 1, max: 6 }).map((count) => named(`work ${count}`, (h) => h.disk.work(count))) },
     { weight: 2, arbitrary: fc.constant(named('work all', (h) => h.disk.work(1000))) },
     { weight: 3, arbitrary: fc.constant(named('prepare', (h) => h.prepare(h.epoch + 3))) },
@@ -362,7 +366,9 @@ describe('a copy', () => {
     let store = new CopyStore(hostOn(disk), 0, 100, 3000)
     const sizes: number[] = []
     const prepare = (): void => {
-      store.prepare(link, { name: 'volumePrepare', volume: 0, epoch: 1, owner: 'a' }, ({ size, trimOffset }) => sizes.push(trimOffset, size))
+      store.prepare(link, { name: 'volumePrepare', volume: 0, epoch: 1, owner: 'a' }, ({ size, trimOffset }) =>
+        sizes.push(trimOffset, size),
+      )
       disk.work(100)
     }
     prepare()

@@ -263,7 +263,11 @@ export class CopyStore {
       return
     }
     const repeated = end <= this.size && offset >= this.meta.trimOffset && epochAt(this.meta.epochs, offset) === dataEpoch
-    if (bytes.length === 0 || dataEpoch > message.epoch || !(repeated || (offset === this.size && dataEpoch >= lastEpoch(this.meta.epochs)))) {
+    if (
+      bytes.length === 0 ||
+      dataEpoch > message.epoch ||
+      !(repeated || (offset === this.size && dataEpoch >= lastEpoch(this.meta.epochs)))
+    ) {
       this.endWrite('gap', reply)
       return
     }

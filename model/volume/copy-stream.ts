@@ -1,8 +1,8 @@
 /**
  * The owner's side of one copy: gets its promise, makes its log a prefix of ours, then keeps sending what it has not got.
  *
- *     unreachable → preparing → prepared → catching-up ⇄ live
- *                      ↓ ↑         (any trouble: back to preparing; link lost: unreachable)
+ *     unreachable → preparing → prepared → cutting → catching-up ⇄ live
+ *                      ↓ ↑         (any trouble: back to preparing; link lost: unreachable; end: closed)
  *                    refused
  *
  * Every trouble (no answer, gap, failed sync, new link) ends in the same way: prepare again, compare histories, cut, go on from there.
@@ -16,7 +16,7 @@ import type { CopyLinks } from './copy-links.ts'
 import { commonPrefix, type EpochStart, epochAt, epochEndAt } from './epochs.ts'
 import type { LogTail } from './log-tail.ts'
 
-export type CopyStreamState = 'unreachable' | 'preparing' | 'prepared' | 'catching-up' | 'live' | 'refused'
+export type CopyStreamState = 'unreachable' | 'preparing' | 'prepared' | 'cutting' | 'catching-up' | 'live' | 'refused' | 'closed'
 
 /** What a stream asks of its volume, and tells it. */
 export interface StreamOwner {
@@ -30,13 +30,7 @@ export interface StreamOwner {
   readonly durableOffset: number
   readonly trimOffset: number
   readonly announcedMark: number
-  fetch(
-    offset: number,
-    length: number,
-    limit: number,
-    except: CopyStream | undefined,
-    done: (bytes: Buffer | undefined) => void,
-  ): void
+  fetch(offset: number, length: number, limit: number, except: CopyStream | undefined, done: (bytes: Buffer | undefined) => void): void
   onPrepared(stream: CopyStream): void
   onRefused(stream: CopyStream, promisedEpoch: number): void
   /** `acked` or `state` has changed for the better. */
@@ -85,6 +79,7 @@ export class CopyStream {
 
   /** Begins, or begins anew. */
   prepare(): void {
+    if (this.state === 'closed') return
     const attempt = this.begin()
     if (!this.link.up) {
       this.setState('unreachable')
@@ -100,6 +95,7 @@ export class CopyStream {
 
   onLinkDown(): void {
     const former = this.state
+    if (former === 'closed') return
     this.begin()
     this.setState('unreachable')
     if (former !== 'unreachable') this.owner.onDropped(this)
@@ -107,6 +103,7 @@ export class CopyStream {
 
   close(): void {
     this.begin()
+    this.state = 'closed'
   }
 
   /** The volume knows its log now: makes the copy's a prefix of it. */
@@ -115,7 +112,7 @@ export class CopyStream {
     const { size, epochs, trimOffset: copyTrim } = this.prepared!
     const position = Math.max(copyTrim, commonPrefix(history, tail.end, epochs, size))
     this.trimmedTo = copyTrim
-    this.setState('catching-up')
+    this.setState('cutting')
     this.wasRepaired = size !== tail.end || position !== size
     if (size > position) this.cut(position)
     else if (position < trimOffset) this.skipTo(trimOffset)
@@ -170,7 +167,7 @@ export class CopyStream {
     this.begin()
     this.setState(this.link.up ? 'preparing' : 'unreachable')
     if (this.link.up) this.retry = this.links.host.setTimer(delayMs, () => this.prepare())
-    if (former === 'prepared' || former === 'catching-up' || former === 'live') this.owner.onDropped(this)
+    if (former !== 'preparing') this.owner.onDropped(this)
   }
 
   private onPrepareOutcome(outcome: Outcome<Prepared>): void {
@@ -229,8 +226,10 @@ export class CopyStream {
   }
 
   private goOn(position: number): void {
+    this.setState('catching-up')
     this.sent = position
     this.acked = position
+    this.setState('catching-up')
     this.settle()
     this.owner.onProgress(this)
     this.pump()

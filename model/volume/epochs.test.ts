@@ -11,9 +11,17 @@ function historyOf(bytes: readonly number[]): EpochStart[] {
  * Logs as the protocol makes them: each owner takes some copy's log, cut anywhere, as its own; appends; and replicates any part of it to any copies.
  */
 const logs = fc
-  .array(fc.record({ from: fc.nat(2), cut: fc.nat(20), append: fc.integer({ min: 1, max: 6 }), to: fc.array(fc.nat(6), { minLength: 3, maxLength: 3 }) }), {
-    maxLength: 8,
-  })
+  .array(
+    fc.record({
+      from: fc.nat(2),
+      cut: fc.nat(20),
+      append: fc.integer({ min: 1, max: 6 }),
+      to: fc.array(fc.nat(6), { minLength: 3, maxLength: 3 }),
+    }),
+    {
+      maxLength: 8,
+    },
+  )
   .map((owners) => {
     const copies: number[][] = [[], [], []]
     owners.forEach(({ from, cut, append, to }, index) => {

@@ -266,24 +266,28 @@ export class Volume implements StreamOwner, CopyLinkUser, Leaseholder {
       // Beyond `acked` a copy may have what is not ours.
       const available = Math.min(limit, source.acked) - offset
       const asked = Math.min(wanted, available)
-      source.link.request({ name: 'volumeRead', volume: this.volume, offset, length: asked }, this.links.settings.requestTimeoutMs, (outcome) => {
-        if (this.closed) return
-        if (outcome.kind === 'reply' && outcome.message.outcome === 'read' && outcome.message.bytes.length > 0) {
-          const { bytes } = outcome.message
-          const scan = scanRecords(bytes, 0)
-          if (scan.end > 0) {
-            done(bytes.subarray(0, scan.end))
-            return
+      source.link.request(
+        { name: 'volumeRead', volume: this.volume, offset, length: asked },
+        this.links.settings.requestTimeoutMs,
+        (outcome) => {
+          if (this.closed) return
+          if (outcome.kind === 'reply' && outcome.message.outcome === 'read' && outcome.message.bytes.length > 0) {
+            const { bytes } = outcome.message
+            const scan = scanRecords(bytes, 0)
+            if (scan.end > 0) {
+              done(bytes.subarray(0, scan.end))
+              return
+            }
+            const needed = announcedLengthAt(bytes, 0)
+            if (scan.after === 'incomplete' && asked < needed && needed <= available) {
+              ask(index, needed)
+              return
+            }
+            if (scan.after === 'torn') this.links.host.reached('rotten record found')
           }
-          const needed = announcedLengthAt(bytes, 0)
-          if (scan.after === 'incomplete' && asked < needed && needed <= available) {
-            ask(index, needed)
-            return
-          }
-          if (scan.after === 'torn') this.links.host.reached('rotten record found')
-        }
-        ask(index + 1, wanted)
-      })
+          ask(index + 1, wanted)
+        },
+      )
     }
     ask(0, length)
   }
@@ -424,7 +428,10 @@ export class Volume implements StreamOwner, CopyLinkUser, Leaseholder {
   }
 
   private countDurable(): void {
-    const durable = Math.min(this.majorityOf((stream) => stream.acked), this.tail.end)
+    const durable = Math.min(
+      this.majorityOf((stream) => stream.acked),
+      this.tail.end,
+    )
     // Until a record of our own epoch is durable, nothing is.
     if (durable <= this.durableOffset || durable <= this.baseSize) return
     this.durableOffset = durable

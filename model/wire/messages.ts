@@ -123,6 +123,8 @@ export const messages = {
       subscriptions: list(subscriptionField),
     },
   },
+  /** `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
+  attached: { number: 57, body: { outcome: oneOf('done', 'not-owner', 'fenced'), queueEnd: u53 } },
   detach: { number: 53, body: { shard: u16, clientId: utf8, epoch: u32, handle: u32 } },
   /** One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for QoS 0. */
   deliver: {
@@ -176,7 +178,7 @@ export const replies = {
   resumeSessions: 'sessionsResumed',
   kickSession: 'kicked',
   publish: 'published',
-  attach: 'answer',
+  attach: 'attached',
   endSession: 'answer',
   queryMessages: 'messagesFound',
 } as const satisfies Partial<Record<MessageName, MessageName>>

@@ -1,0 +1,190 @@
+import { describe, expect, test } from 'vitest'
+import { type PromiseId, type PromiseResult, promiseIds } from '../checks/promise.ts'
+import type { RunResult } from '../scenarios/result.ts'
+import { renderLine, renderSummary, renderTally } from './summary.ts'
+
+const replay = 'npx squall run az-outage --seed 7'
+
+function promise(id: PromiseId, changes: Partial<PromiseResult> = {}): PromiseResult {
+  return { id, verdict: 'held', exercised: 1200, violations: [], violationCount: 0, ...changes }
+}
+
+const held: RunResult = {
+  scenario: 'az-outage',
+  title: 'A zone loses power under load',
+  description:
+    'Everything in zone az2 goes dark at once: its broker, nameserver and proxy, its copy of every volume, its load balancer and DNS server.',
+  seed: 7,
+  verdict: 'held',
+  promises: promiseIds
+    .slice(0, 4)
+    .map((id) => (id === 'qos0-at-most-once' ? promise(id, { verdict: 'not-exercised', exercised: 0 }) : promise(id))),
+  expected: { 'acked-survives': 'held', 'acked-delivered': 'held' },
+  measures: {
+    messagesPublished: 11_521,
+    messagesAcknowledged: 11_520,
+    messagesDelivered: 11_397,
+    duplicates: 35,
+    lost: 0,
+    reconnects: 99,
+    recovery: {
+      total: { p50: 4360, p99: 7300, max: 7360.4, count: 99 },
+      detection: { p50: 3490, p99: 3900, max: 3960, count: 86 },
+      backOffAndConnect: { p50: 1040, p99: 2730, max: 2780, count: 86 },
+      sessionLoad: { p50: 49, p99: 348, max: 401, count: 86 },
+      service: { p50: 8.7, p99: 619, max: 624, count: 99 },
+    },
+  },
+  facts: { clientsStruck: 50, shardsMoved: 4, copiesLost: 12, faults: 1 },
+  audit: { topics: 300, messages: 11_549, unanswered: [], malformed: [] },
+  digest: 'bb85b74cf7d4ddb2',
+  events: 228_959,
+  simulatedSeconds: 89.2,
+  wallSeconds: 0.876,
+  story: [
+    { timeUs: 20_000_000, tone: 'fault', text: 'zone az2 loses power, with 50 clients on a proxy in it' },
+    {
+      timeUs: 22_236_000,
+      tone: 'notice',
+      text: 'nameserver-1 and nameserver-3 call broker-2 silent, the last 0.10 s later, and this line is long enough to be broken',
+    },
+    { timeUs: 27_360_000, tone: 'client', text: 'the last of 99 clients is connected again, 7.36 s after the event' },
+  ],
+  history: [],
+  goals: {},
+}
+
+const lostMessage = {
+  promise: 'acked-survives',
+  atUs: 60_000_000,
+  text: '3 acknowledged messages of publisher 4 on data/4 (sequence 17 to 19) cannot be found at 60.000 s.',
+  evidence: [
+    { timeUs: 17_000_000, text: 'PUBACK to client-4 for message 17' },
+    { timeUs: 20_000_000, text: 'zone az2 lost power' },
+  ],
+  signature: 'acked-survives: gone',
+} as const
+
+const violated: RunResult = {
+  ...held,
+  verdict: 'violated',
+  promises: [
+    promise('acked-survives', { verdict: 'violated', violationCount: 3, violations: [lostMessage, { ...lostMessage, atUs: 61_000_000 }] }),
+    promise('acked-delivered', { verdict: 'not-exercised', exercised: 0 }),
+    promise('no-phantom', { exercised: 1 }),
+  ],
+  measures: { ...held.measures, lost: 3 },
+}
+
+describe('the summary of a run', () => {
+  test('tells a run that held', () => {
+    expect(renderSummary(held, { colour: false, replay })).toMatchInlineSnapshot(`
+      "az-outage  A zone loses power under load                                                      seed 7
+        Everything in zone az2 goes dark at once: its broker, nameserver and proxy, its copy of every
+        volume, its load balancer and DNS server.
+
+      What happened
+         20.000 s  ✖ zone az2 loses power, with 50 clients on a proxy in it
+         22.236 s  ! nameserver-1 and nameserver-3 call broker-2 silent, the last 0.10 s later, and this
+                     line is long enough to be broken
+         27.360 s  ● the last of 99 clients is connected again, 7.36 s after the event
+
+      Promises
+        ✔ acked-survives       held           tested 1,200 times
+        ✔ acked-delivered      held           tested 1,200 times
+        ○ qos0-at-most-once    not exercised
+        ✔ publisher-order      held           tested 1,200 times
+
+      Recovery as clients felt it (50 were on a proxy that a fault struck)
+                                        p50        p99        max    clients
+        until served again           4.36 s     7.30 s     7.36 s         99
+          detection                  3.49 s     3.90 s     3.96 s         86
+          back-off and connect       1.04 s     2.73 s     2.78 s         86
+          session load                49 ms     348 ms     401 ms         86
+          until messages flow        8.7 ms     619 ms     624 ms         99
+
+      Messages
+           published  acknowledged     delivered    duplicated          lost
+              11,521        11,520        11,397            35             0
+        the auditor read 11,549 messages of 300 topics back over the network
+
+      ✔ HELD  89 simulated seconds in 0.88 s, 228,959 events, digest bb85b74cf7d4ddb2"
+    `)
+  })
+
+  test('proves a violation, and says how to play the run again', () => {
+    expect(
+      renderSummary({ ...violated, story: [] }, { colour: false, replay })
+        .split('\n')
+        .slice(3),
+    ).toMatchInlineSnapshot(`
+      [
+        "",
+        "Promises",
+        "  ✖ acked-survives       violated       tested 1,200 times, violated 3 times",
+        "  ○ acked-delivered      not exercised  but the scenario expects it to be put to the test",
+        "  ✔ no-phantom           held           tested 1 time",
+        "",
+        "  ✖ 3 acknowledged messages of publisher 4 on data/4 (sequence 17 to 19) cannot be found at 60.000",
+        "    s.",
+        "       17.000 s  PUBACK to client-4 for message 17",
+        "       20.000 s  zone az2 lost power",
+        "    … and 2 more of acked-survives",
+        "         replay  npx squall run az-outage --seed 7",
+        "",
+        "Recovery as clients felt it (50 were on a proxy that a fault struck)",
+        "                                  p50        p99        max    clients",
+        "  until served again           4.36 s     7.30 s     7.36 s         99",
+        "    detection                  3.49 s     3.90 s     3.96 s         86",
+        "    back-off and connect       1.04 s     2.73 s     2.78 s         86",
+        "    session load                49 ms     348 ms     401 ms         86",
+        "    until messages flow        8.7 ms     619 ms     624 ms         99",
+        "",
+        "Messages",
+        "     published  acknowledged     delivered    duplicated          lost",
+        "        11,521        11,520        11,397            35             3",
+        "  the auditor read 11,549 messages of 300 topics back over the network",
+        "",
+        "✖ VIOLATED  89 simulated seconds in 0.88 s, 228,959 events, digest bb85b74cf7d4ddb2",
+        "  acked-survives violated, acked-delivered not exercised",
+        "  replay: npx squall run az-outage --seed 7",
+      ]
+    `)
+  })
+
+  test('is no wider than 100 columns, and has the same words with colour and without', () => {
+    for (const result of [held, violated]) {
+      const plain = renderSummary(result, { colour: false, replay })
+      for (const line of plain.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
+      const coloured = renderSummary(result, { colour: true, replay })
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: the escape is what is looked for
+      expect(coloured.replace(/\x1b\[\d+m/g, '')).toBe(plain)
+      expect(coloured).not.toBe(plain)
+    }
+  })
+
+  test('says so when a violation was expected', () => {
+    const expected = renderSummary({ ...violated, verdict: 'held', expected: { 'acked-survives': 'violated' } }, { colour: false, replay })
+    expect(expected).toMatch(/acked-survives +violated +tested 1,200 times, violated 3 times, as expected/)
+  })
+
+  test('says what the auditor could not read', () => {
+    const unread = { ...held, audit: { topics: 300, messages: 9, unanswered: ['data/1', 'data/2'], malformed: [] } }
+    expect(renderSummary(unread, { colour: false, replay })).toContain('the auditor could not read 2 of 300 topics')
+  })
+})
+
+test('many runs get a line each and a sum', () => {
+  expect([
+    renderLine(held, { colour: false }),
+    renderLine(violated, { colour: false }),
+    renderTally([held, held, violated, { scenario: 'calm', verdict: 'broken' }], 12.34, { colour: false }),
+  ]).toMatchInlineSnapshot(`
+    [
+      "✔ az-outage          seed 7      held          11,520 acknowledged, 0 lost, 99 clients back, worst 7.36 s",
+      "✖ az-outage          seed 7      violated      acked-survives, acked-delivered",
+      "
+    4 runs in 12.3 s: 2 held, 1 violated, 1 broken off",
+    ]
+  `)
+})

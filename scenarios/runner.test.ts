@@ -1,0 +1,88 @@
+import { describe, expect, test } from 'vitest'
+import type { HistoryEntry, WorldEvent } from '../model/world.ts'
+import { loadScenario } from './load.ts'
+import { type RunOptions, runScenario } from './runner.ts'
+
+function load(text: string) {
+  return loadScenario(text, { file: 'test.yaml', name: 'test' })
+}
+
+const small = load(`
+title: A broker dies
+clients: [{ count: 6, publish: { every: 500ms } }]
+workload: { settle: 6s, drain: 3s }
+faults: [{ kind: crash, machines: broker-1, at: 9s, for: 6s }]
+`)
+
+function play(options: Partial<RunOptions> = {}) {
+  return runScenario(small, { seed: 5, recording: false, ...options })
+}
+
+describe('a run', () => {
+  test('is a function of scenario and seed: the same with recording and without, and after other seeds', () => {
+    const first = play()
+    play({ seed: 6 })
+    const again = play({ recording: true })
+    expect(again.digest).toBe(first.digest)
+    expect(again.events).toBe(first.events)
+    expect(again.measures).toEqual(first.measures)
+    expect(play({ seed: 6 }).digest).not.toBe(first.digest)
+  })
+
+  test('puts faults in force and takes them out at their times, and reads back what was acknowledged', () => {
+    const { history, audit, measures, story } = play({ recording: true })
+    const faults = history.flatMap(({ timeUs, event }: HistoryEntry) => {
+      const { kind } = event as WorldEvent
+      return kind === 'fault-applied' || kind === 'fault-healed' ? [[timeUs, kind]] : []
+    })
+    expect(faults).toEqual([
+      [9_000_000, 'fault-applied'],
+      [15_000_000, 'fault-healed'],
+    ])
+    expect(measures.messagesAcknowledged).toBeGreaterThan(100)
+    expect(audit).toMatchObject({ unanswered: [], malformed: [] })
+    expect(audit.messages).toBeGreaterThanOrEqual(measures.messagesAcknowledged)
+    expect(story[0]).toEqual({ timeUs: 9_000_000, tone: 'fault', text: 'the process of broker-1 dies' })
+  })
+
+  test('in which nobody is served puts little to the test, and says so', () => {
+    const { verdict, measures, promises } = play({
+      region: (plan) => ({
+        ...plan,
+        machines: plan.machines.map((machine) => (machine.role === 'broker' ? { ...machine, boot: () => ({}) } : machine)),
+      }),
+    })
+    expect(measures.messagesAcknowledged).toBe(0)
+    expect(promises.find(({ id }) => id === 'acked-delivered')!.verdict).toBe('not-exercised')
+    expect(verdict).not.toBe('held')
+  })
+
+  test('in which a process spins without end goes on without it, and names it', () => {
+    const { verdict, promises } = play({
+      region: (plan) => ({
+        ...plan,
+        machines: plan.machines.map((machine) => {
+          if (machine.name !== 'dns-3') return machine
+          const boot: typeof machine.boot = (host) => {
+            const spin = (): void => void host.setTimer(0, spin)
+            host.setTimer(10_000, spin)
+            return machine.boot(host)
+          }
+          return { ...machine, boot }
+        }),
+      }),
+    })
+    const crash = promises.find(({ id }) => id === 'no-crash')!
+    expect(verdict).toBe('violated')
+    expect(crash.violations[0]!.text).toContain('The process on dns-3 ended')
+  })
+
+  test('tells how far it is', () => {
+    const acts = new Map<string, number>()
+    play({ onProgress: (act, seconds) => void acts.set(act, seconds) })
+    expect([...acts.keys()]).toEqual(['warm-up', 'faults', 'healed', 'drain', 'audit'])
+    expect(acts.get('warm-up')).toBe(8)
+    expect(acts.get('faults')).toBe(15)
+    expect(acts.get('drain')).toBe(24)
+  })
+})
