@@ -7,6 +7,7 @@
  */
 import mqttPacket, { type Packet, type Parser } from 'mqtt-packet'
 import { encodePayload } from '../checks/payload.ts'
+import { timeMs } from './harness.ts'
 import { reference } from './reference-load.ts'
 
 const BATCH = 3000
@@ -44,9 +45,9 @@ export function createFloor(): Floor {
   }
   const sample = (): number => {
     parsed = 0
-    const startedMs = performance.now()
-    for (let i = 0; i < BATCH; i++) message(i)
-    const tookMs = performance.now() - startedMs
+    const tookMs = timeMs(() => {
+      for (let i = 0; i < BATCH; i++) message(i)
+    })
     if (parsed !== 4 * BATCH) throw new Error(`the floor parsed ${parsed} packets of ${4 * BATCH}`)
     return (tookMs * 1000) / BATCH
   }

@@ -1,6 +1,8 @@
 /**
  * What all measurements share: a figure is never taken alone. Every sample stands between two samples of the floor (see floor.ts), and the claim is the
  * ratio to those two, so that a machine that is slow for a while is slow for both. Over the samples: median, least and most.
+ *
+ * Time is processor time of this process, its collector's and compiler's threads included: a machine that others use too tells nothing by its wall clock.
  */
 import type { Floor } from './floor.ts'
 import { type Spread, spreadOf } from './statistics.ts'
@@ -84,8 +86,14 @@ export class Comparison {
   }
 }
 
+/** Processor time that this process has used so far. */
+export function processorMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 export function timeMs(run: () => void): number {
-  const startedMs = performance.now()
+  const startedMs = processorMs()
   run()
-  return performance.now() - startedMs
+  return processorMs() - startedMs
 }

@@ -140,7 +140,7 @@ function main(): number {
     `Node ${machine.node}, ${machine.processors} x ${machine.processor}, ${((performance.now() - startedMs) / 1000).toFixed(0)} s\n`,
   )
   process.stdout.write(
-    'floor: mqtt-packet alone for a message in and out; floors: the figure in units of it, each sample beside its own\n\n',
+    'time is processor time; floor: mqtt-packet alone for a message in and out; floors: the figure in units of it, each sample beside its own\n\n',
   )
   process.stdout.write(renderTable(rows))
   if (options.json !== undefined)

@@ -5,7 +5,7 @@
 import type { RunResult } from '../scenarios/result.ts'
 import { runScenario } from '../scenarios/runner.ts'
 import type { SimWorld } from '../sim/world.ts'
-import { type Bench, Comparison } from './harness.ts'
+import { type Bench, Comparison, processorMs } from './harness.ts'
 import { defaultWarmUpSeconds, type Load, scenarioOf } from './reference-load.ts'
 
 export interface Played {
@@ -17,7 +17,7 @@ export interface Played {
   readonly eventsPerMessage: number
   /** From the last stretch on: what drains, the audit, the verdicts. */
   readonly endingMs: number
-  /** From the first instant to the verdict, without the samples of the floor. */
+  /** From the first instant to the verdict, without the samples of the floor. All in processor time. */
   readonly wholeMs: number
 }
 
@@ -46,10 +46,10 @@ export function play(bench: Bench, load: Load, options: PlayOptions): Played {
   let eventsFrom = 0
   let eventsPerMessage = 0
   let endingFromMs = 0
-  let markMs = performance.now()
+  let markMs = processorMs()
   /** Ends a span of time that counts; what is done until `markMs` is set again does not. */
   const lap = (): number => {
-    const tookMs = performance.now() - markMs
+    const tookMs = processorMs() - markMs
     wholeMs += tookMs
     return tookMs
   }
@@ -79,7 +79,7 @@ export function play(bench: Bench, load: Load, options: PlayOptions): Played {
         endingFromMs = wholeMs
         if (second + stretchSeconds > warmUpSeconds + seconds) options.onSteadyEnd?.()
       }
-      markMs = performance.now()
+      markMs = processorMs()
     },
   })
   lap()

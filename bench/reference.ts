@@ -28,13 +28,13 @@ export const reference: Measurement = {
         notes: ({ median }) => ({
           'messages/s': 1e6 / median,
           'share of the aim': 1e6 / median / aimMessagesPerSecond,
-          'simulated s per wall s': 1e6 / median / load.messagesPerSecond,
+          'simulated s per processor s': 1e6 / median / load.messagesPerSecond,
           'events per message': eventsPerMessage,
           'us per event': median / eventsPerMessage,
           'whole run, simulated s': result.simulatedSeconds,
-          'whole run, ms': wholeMs,
+          'whole run, processor ms': wholeMs,
           'of it drain, audit and verdicts, ms': endingMs,
-          'run of 10 s in a cold process, ms': first.wholeMs,
+          'run of 10 s in a cold process, processor ms': first.wholeMs,
         }),
       }),
     ]

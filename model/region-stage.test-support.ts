@@ -38,6 +38,8 @@ export class Stage {
   readonly settings: ServiceSettings
   private readonly spec: RegionSpec
   private readonly links = new Map<string, Link>()
+  private readonly sentTo = new Map<ScriptedClient, number[]>()
+  private readonly sentToConnection: number[][] = []
   private clientHost!: Host
 
   /** A region at work: every shard is served and every proxy knows where. */
@@ -47,6 +49,15 @@ export class Stage {
     this.plan = planRegion(this.spec)
     this.world = createSimWorld({ seed: options.seed ?? 1, recording: true })
     for (const machine of this.plan.machines) this.world.addMachine(machine)
+    this.world.observeSockets('client', {
+      onConnect: (connectionId) => {
+        this.sentToConnection[connectionId] = []
+      },
+      onOpen() {},
+      onSent() {},
+      onReceived: (connectionId, _bytes, _timeUs, sentAtUs) => this.sentToConnection[connectionId]!.push(sentAtUs / 1000),
+      onClosed() {},
+    })
     this.world.addMachine({
       name: 'clients-1',
       zone: INTERNET,
@@ -157,7 +168,14 @@ export class Stage {
 
   /** Opens a connection and sends nothing. */
   open(options: ConnectOptions = {}): ScriptedClient {
-    return new ScriptedClient(this.clientHost, this.proxyAddress(options.proxy ?? 1), options)
+    const client = new ScriptedClient(this.clientHost, this.proxyAddress(options.proxy ?? 1), options)
+    this.sentTo.set(client, this.sentToConnection.at(-1)!)
+    return client
+  }
+
+  /** When the bytes that came to a client left the proxy: true times, which the network's delays do not blur. */
+  sentToMs(client: ScriptedClient): readonly number[] {
+    return this.sentTo.get(client)!
   }
 
   /** Sends CONNECT, and does not wait. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ms, newWorld, Puppet, seconds } from './test-kit.ts'
+import { ms, newWorld, Puppet, seconds } from './puppets.test-support.ts'
 
 function pair(options = {}) {
   const world = newWorld(options)

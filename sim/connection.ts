@@ -1,18 +1,13 @@
 /**
  * One end of a connection: TCP as a program sees it, without segments. A chunk that is written arrives by one event, in order, cut in two now and
- * then; a program must not rely on where.
+ * then; a program must not rely on where. What is sent, and how it gets through, is in `sender.ts`; here is what arrives, and how a connection begins and ends.
  *
- * Flow control: up to a window of bytes may be on the way or unread at the other end; what is beyond waits in the sender's backlog. The room
- * that a reader makes is known to the sender at once, except where the sender waits for it or where the way back is cut.
+ * A reader that pauses leaves bytes unread, and the end of the stream behind them. A machine that runs and does not know a connection answers
+ * what comes for it with RST; a machine without power does not answer.
  *
- * Trouble: what a rule drops stays in the backlog and is sent again after 200 ms, 400 ms and so on; what arrived at a machine without power, or could not be
- * acknowledged, makes the sender ask again at the same times. Without any answer for `giveUpMs` the connection ends by `timeout`. A machine that
- * runs and does not know the connection answers with RST. A connection on which nothing is sent notices nothing.
- *
- * Left out: segments and their sizes, congestion control, RTT estimation, keepalive of TCP, half-closing. One-way loss delays what is
- * lost and what comes after it, never acknowledgements (see link-rules.ts).
+ * Left out: half-closing. A load balancer's joint (`forwarding.ts`) leaves ends behind that pass on what was on its way to them.
  */
-import type { Address, CloseReason, Connection, ConnectionHandler } from '../model/host.ts'
+import type { Address, CloseReason, ConnectionHandler } from '../model/host.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import type { Runnable } from './compute.ts'
 import {
@@ -23,7 +18,6 @@ import {
   FIN,
   GONE,
   kindNames,
-  kindsPerMachine,
   OPENED,
   PROBE,
   READ,
@@ -34,97 +28,20 @@ import {
   SYN_AGAIN,
   WINDOW,
 } from './event-kinds.ts'
-import { dropped, type Verdict } from './link-rules.ts'
-import type { Machine } from './machine.ts'
 import type { SimListener } from './network.ts'
-import type { EventTarget } from './queue.ts'
-import { drawAt } from './random.ts'
 import type { Route } from './route.ts'
-
-/** Bytes on the way or unread, per direction. */
-export const windowBytes = 64 * 1024
-/** Bytes in the backlog above which `write` says to hold back. */
-export const highWaterBytes = 64 * 1024
-/** A chunk that does not fit is cut only where this much of it does. */
-const leastPartBytes = windowBytes / 4
-
-const firstRetransmissionUs = 200_000
-const lastRetransmissionUs = 60_000_000
-
-/** A chunk is cut in two where the low bits of its draw are below this: about 2 %. */
-const cutMask = 0xfff
-const cutBelow = 82
-/** The second part comes up to this much later, or at once. */
-const latestSecondPartMask = 0xff
-const cutSalt = 0x3c6ef372
-const lossSalt = 0x510e527f
-/** Loss draws a chunk may need, one each time it is sent. */
-const lossDrawsPerChunk = 64
-
-const readingPaused = 1
-const finReceived = 2
-const drainWanted = 4
-const windowUpdateDue = 8
-const readDue = 16
-const finAnnounced = 32
-/** The program has closed it, and is told nothing more. */
-const forsaken = 64
-
-/**
- * `connecting`: the SYN is on its way. `closing`: the program closed it, and the kernel still sends what was written.
- * `relaying`: this end has been joined with another one, and passes on what was on its way to it.
- */
-export type EndState = 'connecting' | 'open' | 'closing' | 'closed' | 'relaying'
-
-/** What a sender remembers while something is not through. */
-class Trouble {
-  rounds = 0
-  timeoutUs = firstRetransmissionUs
-  sinceUs: number
-  /** The first chunk of the backlog was dropped. */
-  blocked = false
-  /** Something arrived, or was lost with the machine it arrived at, and no word came back. */
-  unanswered = false
-  unansweredBytes = 0
-
-  constructor(sinceUs: number) {
-    this.sinceUs = sinceUs
-  }
-}
+import { finReceived, forsaken, readDue, readingPaused, Sender, windowBytes, windowUpdateDue } from './sender.ts'
 
 export const silentHandler: ConnectionHandler = { onData: () => {}, onClose: () => {} }
 
-export class ConnectionEnd implements Connection, EventTarget, Runnable {
-  handler: ConnectionHandler
-  readonly remote: Address
-  readonly machine: Machine
-  state: EndState
-  peer: ConnectionEnd | undefined = undefined
-  route: Route
-  /** When the last of what this end sent arrives. */
-  lastArrivalUs = 0
+export class ConnectionEnd extends Sender implements Runnable {
   /** Names this end to observers; 0 where nobody observes. */
   connectionId = 0
   /** Neighbours in the machine's list of connections. */
   next: ConnectionEnd | undefined = undefined
   previous: ConnectionEnd | undefined = undefined
-  readonly drawKey: number
 
-  private drawCount = 0
-  private inFlightBytes = 0
-  private flags = 0
-  private backlog: ChunkQueue | undefined = undefined
   private unread: ChunkQueue | undefined = undefined
-  private trouble: Trouble | undefined = undefined
-
-  constructor(machine: Machine, state: 'connecting' | 'open', remote: Address, route: Route, drawKey: number, handler: ConnectionHandler) {
-    this.machine = machine
-    this.state = state
-    this.remote = remote
-    this.route = route
-    this.drawKey = drawKey
-    this.handler = handler
-  }
 
   write(bytes: Buffer): boolean {
     const { state } = this
@@ -275,23 +192,11 @@ export class ConnectionEnd implements Connection, EventTarget, Runnable {
     else processor.wait(this, GONE, undefined, 0)
   }
 
-  /** The delay of the next packet of the handshake, from this end's own draws. */
-  handshakeDelayUs(): number {
-    return this.route.delayUs(drawAt(this.drawKey, this.drawCount++))
-  }
-
-  /** What becomes of a packet that is sent now. */
-  verdictTo(machine: Machine, round: number): Verdict {
-    const { rules } = this.machine.network
-    if (!rules.inForce) return 0
-    return this.route.verdict(rules, this.machine, machine, drawAt(this.drawKey ^ lossSalt, this.drawCount * lossDrawsPerChunk + round))
-  }
-
   /**
-   * Makes this end, which belongs to a load balancer, pass on to `target`, by `onward`, whatever still arrives. Its peer, which sends that, sends by `whole`
-   * from now on, straight to `target`: nothing before all that is passed on.
+   * Makes this end, which belongs to a load balancer, pass on to `target`, by `onward`, whatever still arrives. Its peer, which sends that, sends
+   * straight to `target` from now on: nothing that would arrive before what is passed on. Nothing arrives before `notBeforeUs`, when `target` is open.
    */
-  join(target: ConnectionEnd, onward: Route, whole: Route): void {
+  join(target: ConnectionEnd, onward: Route, notBeforeUs: number): void {
     const { kernel } = this.machine
     const { unread } = this
     const sender = this.peer!
@@ -301,8 +206,8 @@ export class ConnectionEnd implements Connection, EventTarget, Runnable {
     this.peer = target
     this.route = onward
     sender.peer = target
-    sender.route = whole
-    sender.lastArrivalUs = Math.max(sender.lastArrivalUs, kernel.nowUs) + onward.typicalUs + 1
+    this.lastArrivalUs = notBeforeUs
+    sender.lastArrivalUs = Math.max(Math.max(sender.lastArrivalUs, kernel.nowUs) + onward.typicalUs, notBeforeUs) + 1
     for (let chunk = unread?.takeFirst(); chunk !== undefined; chunk = unread?.takeFirst()) this.relay(DATA, chunk.bytes, chunk.writtenAtUs)
     if (wasEnded) this.relay(FIN, undefined, 0)
   }
@@ -311,131 +216,7 @@ export class ConnectionEnd implements Connection, EventTarget, Runnable {
     const { kernel } = this.machine
     const target = this.peer!
     if (kind === FIN || kind === RESET) target.route.passing(this, this.machine, kind === FIN ? 'ended' : 'reset')
-    kernel.schedule(kernel.nowUs + this.route.typicalUs, target.codeOf(kind), target, payload, argument)
-  }
-
-  private codeOf(kind: number): number {
-    return this.machine.index * kindsPerMachine + kind
-  }
-
-  /** Sends a chunk, unless a rule drops it. */
-  private transmit(bytes: Buffer, writtenAtUs: number): boolean {
-    const { machine, route } = this
-    const peer = this.peer!
-    const { kernel } = machine
-    const draw = drawAt(this.drawKey, this.drawCount)
-    let arrivalUs = kernel.nowUs + kernel.workUs + route.delayUs(draw)
-    if (machine.network.rules.inForce || route.broken) {
-      const verdict = this.impededVerdict()
-      if (verdict === dropped) return false
-      arrivalUs += verdict
-    }
-    this.drawCount++
-    if (arrivalUs < this.lastArrivalUs) arrivalUs = this.lastArrivalUs
-    const size = bytes.length
-    this.inFlightBytes += size
-    const code = peer.machine.index * kindsPerMachine + DATA
-    if ((draw & cutMask) < cutBelow && size > 1) {
-      const cutDraw = drawAt(this.drawKey ^ cutSalt, this.drawCount)
-      const cutAt = 1 + ((cutDraw >>> 8) % (size - 1))
-      kernel.schedule(arrivalUs, code, peer, bytes.subarray(0, cutAt), writtenAtUs)
-      if ((cutDraw & 1) === 1) arrivalUs += (cutDraw >>> 1) & latestSecondPartMask
-      kernel.schedule(arrivalUs, code, peer, bytes.subarray(cutAt), writtenAtUs)
-    } else kernel.schedule(arrivalUs, code, peer, bytes, writtenAtUs)
-    this.lastArrivalUs = arrivalUs
-    return true
-  }
-
-  private impededVerdict(): Verdict {
-    if (this.route.broken) {
-      this.route.turnAway(this, this.machine)
-      return dropped
-    }
-    return this.verdictTo(this.peer!.machine, this.trouble === undefined ? 0 : this.trouble.rounds % lossDrawsPerChunk)
-  }
-
-  /** Whether nothing gets from here to the other end; what is lost by chance counts as getting there. */
-  private isCut(): boolean {
-    const { machine, route } = this
-    return machine.network.rules.inForce && route.isCut(machine.network.rules, machine, this.peer!.machine)
-  }
-
-  private enqueue(bytes: Buffer, writtenAtUs: number): boolean {
-    const waited = this.backlog !== undefined
-    this.backlog ??= new ChunkQueue()
-    this.backlog.push(bytes, writtenAtUs)
-    if (!waited && this.state === 'open') this.pump()
-    if (this.backlog === undefined || this.backlog.bytes <= highWaterBytes) return true
-    this.flags |= drainWanted
-    return false
-  }
-
-  /** Sends what the window lets out of the backlog, and after the last of it the FIN, if the program has closed. */
-  private pump(): void {
-    const { backlog } = this
-    if (this.state !== 'open' && this.state !== 'closing') return
-    while (backlog !== undefined) {
-      if (this.trouble?.blocked === true) return
-      const chunk = backlog.first()
-      if (chunk === undefined) break
-      const room = windowBytes - this.inFlightBytes
-      if (chunk.bytes.length <= room) {
-        if (!this.transmit(chunk.bytes, chunk.writtenAtUs)) {
-          this.block()
-          return
-        }
-        backlog.takeFirst()
-      } else if (room >= leastPartBytes) {
-        if (!this.transmit(chunk.bytes.subarray(0, room), chunk.writtenAtUs)) {
-          this.block()
-          return
-        }
-        backlog.cutFirst(room)
-      } else return
-    }
-    this.backlog = undefined
-    if (this.state === 'closing') this.sendFin()
-    else if ((this.flags & drainWanted) !== 0) {
-      this.flags &= ~drainWanted
-      const { kernel } = this.machine
-      kernel.schedule(kernel.departureUs(), this.codeOf(DRAIN), this, undefined, 0)
-    }
-  }
-
-  private sendFin(): void {
-    const { machine, route } = this
-    if (this.trouble?.blocked === true) return
-    if ((this.flags & finAnnounced) === 0) {
-      this.flags |= finAnnounced
-      route.passing(this, machine, 'ended')
-    }
-    const { kernel } = machine
-    const peer = this.peer!
-    let arrivalUs = kernel.departureUs() + route.delayUs(drawAt(this.drawKey, this.drawCount))
-    if (machine.network.rules.inForce || route.broken) {
-      const verdict = this.impededVerdict()
-      if (verdict === dropped) {
-        this.block()
-        return
-      }
-      arrivalUs += verdict
-    }
-    this.drawCount++
-    if (arrivalUs < this.lastArrivalUs) arrivalUs = this.lastArrivalUs
-    this.lastArrivalUs = arrivalUs
-    kernel.schedule(arrivalUs, peer.codeOf(FIN), peer, undefined, 0)
-    this.becomeClosed()
-  }
-
-  /** RST is never sent again: where the way is cut, the other end does not learn of it. */
-  private sendReset(): void {
-    const { machine, route, peer } = this
-    if (peer === undefined || peer.state === 'closed') return
-    route.passing(this, machine, 'reset')
-    if (route.broken || this.isCut()) return
-    const { kernel } = machine
-    const arrivalUs = kernel.departureUs() + route.typicalUs
-    kernel.schedule(Math.max(arrivalUs, this.lastArrivalUs), peer.codeOf(RESET), peer, undefined, 0)
+    kernel.schedule(Math.max(kernel.nowUs + this.route.typicalUs, this.lastArrivalUs), target.codeOf(kind), target, payload, argument)
   }
 
   /** The program wants no more of it; only then are observers told that it was its own doing. */
@@ -445,62 +226,12 @@ export class ConnectionEnd implements Connection, EventTarget, Runnable {
     if (this.connectionId !== 0) this.machine.tap.closed(this.connectionId, reason, 'self', this.machine.kernel.departureUs())
   }
 
-  private becomeClosed(): void {
+  protected becomeClosed(): void {
     this.state = 'closed'
     this.backlog = undefined
     this.unread = undefined
     this.trouble = undefined
     this.machine.connections.remove(this)
-  }
-
-  /** Something was dropped: it is tried again, and again later. */
-  private block(): void {
-    this.troubled().blocked = true
-  }
-
-  private troubled(): Trouble {
-    if (this.trouble !== undefined) return this.trouble
-    const { kernel } = this.machine
-    const trouble = new Trouble(kernel.nowUs)
-    this.trouble = trouble
-    kernel.schedule(kernel.nowUs + trouble.timeoutUs, this.codeOf(RETRANSMIT), this, trouble, 0)
-    return trouble
-  }
-
-  private retransmit(trouble: Trouble): void {
-    const { kernel, network } = this.machine
-    const { giveUpUs } = network
-    if (kernel.nowUs - trouble.sinceUs >= giveUpUs) {
-      this.trouble = undefined
-      if (this.state === 'closing') this.becomeClosed()
-      else this.unanswered()
-      return
-    }
-    trouble.rounds++
-    trouble.timeoutUs = Math.min(trouble.timeoutUs * 2, lastRetransmissionUs)
-    if (trouble.blocked) {
-      trouble.blocked = false
-      const sentBefore = this.drawCount
-      this.pump()
-      if (this.trouble === undefined) return
-      if (this.drawCount !== sentBefore) {
-        trouble.timeoutUs = firstRetransmissionUs
-        if (!trouble.unanswered) trouble.sinceUs = kernel.nowUs
-      }
-    }
-    if (trouble.unanswered) this.probe()
-    if (trouble.blocked || trouble.unanswered) {
-      const againAtUs = Math.min(kernel.nowUs + trouble.timeoutUs, trouble.sinceUs + giveUpUs)
-      kernel.schedule(againAtUs, this.codeOf(RETRANSMIT), this, trouble, 0)
-    } else this.trouble = undefined
-  }
-
-  private probe(): void {
-    const { kernel } = this.machine
-    const peer = this.peer!
-    const verdict = this.impededVerdict()
-    if (verdict === dropped) return
-    kernel.schedule(kernel.nowUs + this.route.typicalUs + verdict, peer.codeOf(PROBE), peer, undefined, 0)
   }
 
   /** The other end asks whether what it sent has come. */
@@ -513,25 +244,6 @@ export class ConnectionEnd implements Connection, EventTarget, Runnable {
     }
     if (this.isCut()) return
     machine.kernel.schedule(machine.kernel.nowUs + this.route.typicalUs, peer.codeOf(ACKNOWLEDGE), peer, undefined, 0)
-  }
-
-  private acknowledged(): void {
-    const { trouble } = this
-    if (trouble === undefined) return
-    this.inFlightBytes -= trouble.unansweredBytes
-    trouble.unansweredBytes = 0
-    trouble.unanswered = false
-    trouble.sinceUs = this.machine.kernel.nowUs
-    if (!trouble.blocked) this.trouble = undefined
-    this.pump()
-  }
-
-  /** What this end has sent got no answer. */
-  private leftUnanswered(size: number): void {
-    if (this.state !== 'open' && this.state !== 'closing') return
-    const trouble = this.troubled()
-    trouble.unanswered = true
-    trouble.unansweredBytes += size
   }
 
   /** Something came for a connection that is not known here: a running kernel says so, a machine without power does not. */

@@ -95,6 +95,8 @@ export class SimFile {
   private unsyncedBytes = 0
   /** Where the durable bytes stop being what was written. */
   private holeAt = Number.POSITIVE_INFINITY
+  /** Whether programs still read what is a hole on the disk. */
+  private hidesHole = false
 
   get size(): number {
     return this.cached.size
@@ -152,7 +154,7 @@ export class SimFile {
    */
   losePower(draw: (index: number) => number): boolean {
     const { pending } = this
-    if (pending.length === 0) return false
+    if (pending.length === 0 && !this.hidesHole) return false
     const durableSize = this.durable.size
     const outcome = draw(0) & 3
     const keptCount = outcome === 0 ? pending.length : outcome === 1 ? 0 : (draw(1) >>> 1) % (pending.length + 1)
@@ -160,9 +162,9 @@ export class SimFile {
     while (kept.at(-1)?.isLost === true) kept = kept.slice(0, -1)
     this.settle(kept)
     let isLost =
-      kept.length < pending.length &&
-      pending.slice(kept.length).some((operation) => operation.kind === 'append' && operation.bytes.length > 0)
-    isLost ||= kept.some((operation) => operation.kind === 'append' && operation.isLost)
+      this.hidesHole ||
+      (kept.length < pending.length &&
+        pending.slice(kept.length).some((operation) => operation.kind === 'append' && operation.bytes.length > 0))
     const next = pending[keptCount]
     if (outcome >= 2) {
       if (next?.kind === 'append' && !next.isLost && kept.length === keptCount) this.keepSectorsOf(next.bytes, draw(2))
@@ -173,6 +175,7 @@ export class SimFile {
     this.settledOperations += pending.length
     this.pending = []
     this.unsyncedBytes = 0
+    this.hidesHole = false
     return isLost
   }
 
@@ -182,7 +185,10 @@ export class SimFile {
         this.durable.cut(operation.size)
         if (operation.size <= this.holeAt) this.holeAt = Number.POSITIVE_INFINITY
       } else if (operation.isLost) {
-        if (operation.bytes.length > 0 && this.durable.size < this.holeAt) this.holeAt = this.durable.size
+        if (operation.bytes.length > 0) {
+          this.holeAt = Math.min(this.holeAt, this.durable.size)
+          this.hidesHole = true
+        }
         this.durable.append(Buffer.alloc(operation.bytes.length))
       } else this.durable.append(operation.bytes)
     }

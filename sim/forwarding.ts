@@ -110,8 +110,12 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     this.inbound = client
     this.outbound = server
     const toClient = inner.route
-    inner.join(server, outer.route, this)
-    outer.join(client, toClient, this)
+    const toServer = outer.route
+    client.route = this
+    server.route = this
+    const clientOpensUs = inner.lastArrivalUs
+    inner.join(server, toServer, 0)
+    outer.join(client, toClient, clientOpensUs)
   }
 
   onData(): void {}

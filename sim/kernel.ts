@@ -72,10 +72,6 @@ export class Kernel {
     return this.nowUs + this.workUs
   }
 
-  enter(guest: Guest): void {
-    this.current = guest
-  }
-
   leave(worker: Worker): void {
     this.current = undefined
     if (this.workUs === 0) return

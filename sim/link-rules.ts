@@ -23,7 +23,7 @@ export interface LinkRule {
 }
 
 /** The draw that no probability below 1 contains. */
-const luckiestDraw = -1
+export const luckiestDraw = -1
 
 export class LinkRules {
   /** In the order in which they came into force. */

@@ -24,7 +24,7 @@ const firstEphemeralPort = 32_768
 const ephemeralPorts = 28_232
 
 /** A machine's connections in the order in which they came, without an allocation for each. */
-export class ConnectionList {
+class ConnectionList {
   private first: ConnectionEnd | undefined = undefined
   private last: ConnectionEnd | undefined = undefined
   count = 0

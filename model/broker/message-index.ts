@@ -13,6 +13,10 @@ const READ_BYTES = 512 * 1024
 /** Room for the last message of a read, whose length is not known before. */
 const LAST_MESSAGE_BYTES = 4096
 const CACHED_INDEXES = 4
+/** An answer to a query holds no more bytes of messages than this, and at least one message: it has to fit a frame. */
+const QUERY_BYTES = 4 << 20
+/** Messages read at a time where most are outside the time asked for. */
+const READ_AHEAD = 64
 
 interface OpenTopic {
   readonly offsets: number[]
@@ -111,23 +115,33 @@ export class MessageIndex {
       (segment) => segment.toOffset > query.afterOffset && segment.latestMs >= query.fromMs && segment.earliestMs <= query.toMs,
     )
     const messages: FoundMessage[] = []
+    let bytes = 0
     const collect = (offsets: readonly number[], next: () => void): void => {
       const wanted = offsets.filter((offset) => offset > query.afterOffset && offset < volume.durableOffset)
-      readMessages(volume, wanted, (found) => {
-        if (found === undefined) {
-          done(undefined)
+      const step = (at: number): void => {
+        if (at >= wanted.length) {
+          next()
           return
         }
-        for (const message of found) {
-          if (message.storedAtMs < query.fromMs || message.storedAtMs > query.toMs) continue
-          if (messages.length === query.limit) {
-            done({ messages, more: true })
+        const room = query.limit + 1 - messages.length
+        readMessages(volume, wanted.slice(at, at + Math.max(room, READ_AHEAD)), QUERY_BYTES, (found) => {
+          if (found === undefined) {
+            done(undefined)
             return
           }
-          messages.push(message)
-        }
-        next()
-      }, query.limit + 1 - messages.length)
+          for (const message of found) {
+            if (message.storedAtMs < query.fromMs || message.storedAtMs > query.toMs) continue
+            if (messages.length === query.limit || (bytes > 0 && bytes + message.message.length > QUERY_BYTES)) {
+              done({ messages, more: true })
+              return
+            }
+            bytes += message.message.length
+            messages.push(message)
+          }
+          step(at + found.length)
+        })
+      }
+      step(0)
     }
     const visit = (i: number): void => {
       if (i === segments.length) {
@@ -161,16 +175,17 @@ export class MessageIndex {
   }
 }
 
-/** Reads the messages at the given offsets (ascending), at most `limit` of them, as many at a time as lie close together. */
+/** Reads the messages at the given offsets (ascending), as many at a time as lie close together; the first at least, and no more once `enoughBytes` were read. */
 export function readMessages(
   volume: Volume,
   offsets: readonly number[],
+  enoughBytes: number,
   done: (messages: readonly FoundMessage[] | undefined) => void,
-  limit: number,
 ): void {
   const messages: FoundMessage[] = []
+  let bytesRead = 0
   const step = (i: number, lastMessageBytes: number): void => {
-    if (i >= offsets.length || messages.length >= limit) {
+    if (i >= offsets.length || bytesRead >= enoughBytes) {
       done(messages)
       return
     }
@@ -184,13 +199,14 @@ export function readMessages(
         return
       }
       let next = i
-      while (next <= last && messages.length < limit) {
+      while (next <= last) {
         const at = offsets[next]! - from
         const recordBytes = at < bytes.length ? recordLengthAt(bytes, at) : 0
         if (recordBytes <= 0) break
         const reader = new Reader(bytes, at + RECORD_BODY_OFFSET, at + recordBytes)
         const { storedAtMs, message } = messageRecord.read(reader)
         messages.push({ offset: offsets[next]!, storedAtMs, message })
+        bytesRead += recordBytes
         next++
       }
       if (next > i) step(next, LAST_MESSAGE_BYTES)

@@ -136,6 +136,7 @@ export class SessionShard implements Shard {
     this.cleanups.start()
     // A proxy that does not speak up for its clients within the time after which it would have closed them has lost them.
     this.host.setTimer(this.settings.proxy.unreachableCloseMs + this.settings.proxy.sessionLeaseMs, () => {
+      if (!this.serving) return
       for (const session of [...this.sessions.values()]) if (session.connected && session.link === undefined) this.disconnect(session, session.expirySeconds)
     })
     this.expireSessions()
@@ -216,7 +217,7 @@ export class SessionShard implements Shard {
     const { request, link, reply } = this.opening.get(clientId)!
     this.opening.delete(clientId)
     const former = this.sessions.get(clientId)
-    const sessionPresent = former !== undefined && !request.cleanStart && !this.isExpired(former)
+    const sessionPresent = former !== undefined && !request.cleanStart && this.outlivesConnection(former)
     if (former !== undefined && !sessionPresent) this.end(former)
     const epoch = this.lastEpoch + 1
     const record = {
@@ -351,6 +352,11 @@ export class SessionShard implements Shard {
   private expiryAgeMs(session: Session): number {
     if (session.connected || session.expirySeconds === NEVER_EXPIRES) return Number.POSITIVE_INFINITY
     return session.disconnectedAgeMs + session.expirySeconds * 1000
+  }
+
+  /** Whether the session is still there once its connection is not: a takeover ends one with expiry 0 too [MQTT-3.1.4-3; v3.1.1 MQTT-3.1.2-6]. */
+  private outlivesConnection(session: Session): boolean {
+    return session.connected ? session.expirySeconds > 0 : !this.isExpired(session)
   }
 
   private isExpired(session: Session): boolean {

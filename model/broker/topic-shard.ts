@@ -42,6 +42,8 @@ interface Fence {
 
 const POSITIONS_INTERVAL_MS = 1000
 const DRAIN_RETRY_MS = 200
+/** How much is read back from the log for one session before it is sent. */
+const DRAIN_BYTES = 1 << 20
 const HOUSEKEEPING_INTERVAL_MS = 60_000
 /** A fence outlives by far every request that may still be under way for the epoch it refuses. */
 const FENCE_KEPT_MS = 600_000
@@ -307,34 +309,32 @@ export class TopicShard implements Shard {
     for (let sequence = Math.max(attachment.next, queue.base); sequence < limit; sequence++) {
       const offset = queue.offsetAt(sequence)
       if (offset >= this.volume.durableOffset) break
-      if (queue.isAcknowledged(sequence)) continue
+      if (queue.isAcknowledged(sequence)) {
+        if (offsets.length === 0) attachment.next = sequence + 1
+        continue
+      }
       offsets.push(offset)
       sequences.push(sequence)
     }
     if (offsets.length === 0) return
     attachment.reading = true
-    readMessages(
-      this.volume,
-      offsets,
-      (messages) => {
-        if (!this.serving || queue.attachment !== attachment) return
-        attachment.reading = false
-        if (messages === undefined || !this.volume.leaseValid()) {
-          this.drainAllLater()
-          return
-        }
-        for (let i = 0; i < messages.length; i++) {
-          const sequence = sequences[i]!
-          attachment.next = sequence + 1
-          if (queue.isAcknowledged(sequence)) continue
-          const batch = new DeliveryBatch(this.shard, messages[i]!.message)
-          batch.add(attachment, this.targetOf(queue, attachment, sequence))
-          batch.send()
-        }
-        this.drain(queue)
-      },
-      offsets.length,
-    )
+    readMessages(this.volume, offsets, DRAIN_BYTES, (messages) => {
+      if (!this.serving || queue.attachment !== attachment) return
+      attachment.reading = false
+      if (messages === undefined || !this.volume.leaseValid()) {
+        this.drainAllLater()
+        return
+      }
+      for (let i = 0; i < messages.length; i++) {
+        const sequence = sequences[i]!
+        attachment.next = sequence + 1
+        if (queue.isAcknowledged(sequence)) continue
+        const batch = new DeliveryBatch(this.shard, messages[i]!.message)
+        batch.add(attachment, this.targetOf(queue, attachment, sequence))
+        batch.send()
+      }
+      this.drain(queue)
+    })
   }
 
   /** After a read failed, or while the lease is in doubt. */

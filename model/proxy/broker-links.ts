@@ -89,7 +89,8 @@ export class BrokerLink implements LinkHandler {
     else this.acknowledgeTimer ??= this.host.setTimer(this.settings.proxy.acknowledgeDelayMs, () => this.sendAcknowledged())
   }
 
-  private sendAcknowledged(): void {
+  /** Sends what waits for company: at once, because what comes next must not overtake it. */
+  sendAcknowledged(): void {
     this.acknowledgeTimer?.cancel()
     this.acknowledgeTimer = undefined
     for (const [shard, places] of this.acknowledged) this.link.notify({ name: 'acknowledge', shard, places })

@@ -73,6 +73,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
   sessionDomain!: ShardDomain
   /** The term of the session's shard in which its owner last confirmed this connection. */
   confirmedTerm = -1
+  /** The term in which the session has been asked for without an answer yet. */
+  private askingTerm = -1
   lastReceivedMs: number
   /** Silence after which the client counts as gone, in ms; 0: never. */
   silenceLimitMs = 0
@@ -168,8 +170,9 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
   /** Asks for the session; asked again, it is the same attempt by (proxy, boot, handle). */
   private openSession(): void {
     const { sessionDomain: domain, context } = this
-    if (this.state !== 'opening-session' || !domain.up) return
     const { term } = domain
+    if (this.state !== 'opening-session' || !domain.up || this.askingTerm === term) return
+    this.askingTerm = term
     domain.broker!.link.request(
       {
         name: 'openSession',
@@ -183,12 +186,9 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
       },
       context.settings.proxy.requestTimeoutMs,
       (outcome) => {
+        if (this.askingTerm === term) this.askingTerm = -1
         if (this.state !== 'opening-session') {
-          // The client did not wait: the session that was opened for it is closed again.
-          if (outcome.kind === 'reply' && outcome.message.outcome === 'opened') {
-            this.epoch = outcome.message.epoch
-            context.onClosed(this)
-          }
+          if (outcome.kind === 'reply' && outcome.message.outcome === 'opened') this.openedTooLate(outcome.message.epoch, term)
           return
         }
         if (outcome.kind === 'reply' && outcome.message.outcome === 'opened') this.opened(outcome.message, term)
@@ -199,6 +199,18 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
         }
       },
     )
+  }
+
+  /** An answer after the one that counted, from an owner of another term, or after the client had gone. */
+  private openedTooLate(epoch: number, term: number): void {
+    if (this.state === 'connected' && epoch === this.epoch) {
+      if (term > this.confirmedTerm) this.confirmed(term)
+      return
+    }
+    this.epoch = epoch
+    // The client did not wait: the session that was opened for it is closed again.
+    if (this.isClosed()) this.context.onClosed(this)
+    else this.superseded()
   }
 
   private opened(session: MessageOf<'sessionOpened'>, term: number): void {
@@ -241,7 +253,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
 
   private subscriberPorts() {
     return {
-      canSend: () => this.canSend() && !this.backedUp,
+      // CONNACK comes first [MQTT-3.2.0-1].
+      canSend: () => this.connack === undefined && !this.backedUp && this.canSend(),
       send: (bytes: Buffer) => this.write(bytes),
       acknowledge: (shard: number, sequence: number) => this.context.acknowledge(shard, this.handle, sequence),
     }
@@ -407,7 +420,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
 
   /** An answer to a request, given when the session's word holds; dropped with the connection. */
   sendWhenConfirmed(bytes: Buffer): void {
-    if (this.canSend()) this.write(bytes)
+    if (this.connack === undefined && this.canSend()) this.write(bytes)
     else {
       this.noteSuspension()
       this.context.host.setTimer(OPEN_RETRY_MS, () => {

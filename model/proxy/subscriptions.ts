@@ -97,6 +97,8 @@ export class Subscriptions {
       domain.clients.delete(this.client)
       if (domain.up) {
         const { clientId, epoch, handle } = this.client
+        // What the client acknowledged is known by its handle, which means nothing any more after this.
+        domain.broker!.sendAcknowledged()
         domain.broker!.link.notify({ name: 'detach', shard: domain.shard, clientId, epoch, handle })
       }
     }

@@ -16,7 +16,7 @@ import type { CopyLinks } from './copy-links.ts'
 import { commonPrefix, type EpochStart, epochAt, epochEndAt } from './epochs.ts'
 import type { LogTail } from './log-tail.ts'
 
-export type CopyStreamState = 'unreachable' | 'preparing' | 'prepared' | 'cutting' | 'catching-up' | 'live' | 'refused' | 'closed'
+type CopyStreamState = 'unreachable' | 'preparing' | 'prepared' | 'cutting' | 'catching-up' | 'live' | 'refused' | 'closed'
 
 /** What a stream asks of its volume, and tells it. */
 export interface StreamOwner {
@@ -38,7 +38,7 @@ export interface StreamOwner {
   onDropped(stream: CopyStream): void
 }
 
-export type Prepared = MessageOf<'volumePrepared'>
+type Prepared = MessageOf<'volumePrepared'>
 
 const CHUNK_BYTES = 256 * 1024
 const MAXIMUM_IN_FLIGHT = 32

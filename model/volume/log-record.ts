@@ -10,13 +10,13 @@ import { crc32c } from '../wire/crc32.ts'
 /** The volume's own record, the first of every epoch; its body is the epoch. */
 export const EPOCH_BEGIN = 1
 
-export const RECORD_HEADER_BYTES = 8
+const RECORD_HEADER_BYTES = 8
 /** Type and version. */
 const SHORTEST = 2
 /** Where a record's body begins. */
 export const RECORD_BODY_OFFSET = RECORD_HEADER_BYTES + SHORTEST
 /** Longer than any record that is written, and far below what a frame of an internal call may carry. */
-export const MAXIMUM_RECORD_BYTES = 8 << 20
+const MAXIMUM_RECORD_BYTES = 8 << 20
 
 const writer = new Writer()
 
@@ -50,7 +50,7 @@ export function recordLengthAt(buffer: Buffer, at: number): number {
 }
 
 /** Where whole records end and what comes after them there. */
-export interface RecordScan {
+interface RecordScan {
   readonly end: number
   readonly records: number
   readonly after: 'nothing' | 'incomplete' | 'torn'

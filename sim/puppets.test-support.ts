@@ -5,8 +5,8 @@ import { createSimWorld, type SimOptions, type SimWorld } from './world.ts'
 
 /** Every delay is its median, nothing has a tail: for tests that reckon. */
 const exact = (us: number) => ({ leastUs: us, p50Us: us, p90Us: us, p99Us: us, p999Us: us })
-export const exactLatency = { loopback: exact(20), sameZone: exact(150), otherZone: exact(500), internet: exact(20_000) }
-export const exactDisk = { sync: exact(1000), read: exact(100), bytesPerSecond: 200_000_000 }
+const exactLatency = { loopback: exact(20), sameZone: exact(150), otherZone: exact(500), internet: exact(20_000) }
+const exactDisk = { sync: exact(1000), read: exact(100), bytesPerSecond: 200_000_000 }
 
 export function newWorld(options: Partial<SimOptions> = {}): SimWorld {
   return createSimWorld({ seed: 1, recording: false, latency: exactLatency, disk: exactDisk, ...options })
