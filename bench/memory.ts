@@ -1,5 +1,7 @@
 /**
- * Memory of a connected client that does nothing: both ends of its connection, the service's state for it, what the clients' and the service's disks hold of it, and the
+ * What a run holds on to: for a connected client that does nothing, and for a message that was delivered long ago and stays in the log.
+ *
+ * The client: both ends of its connection, the service's state for it, what the clients' and the service's disks hold of it, and the
  * checks. Between two numbers of clients, so that what a region costs by itself is not in it. Keepalive 60 s; each client has a
  * subscription to another one's topic and one to its own, and has sent one probe.
  *
@@ -7,8 +9,9 @@
  */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { Bench, Measurement } from './harness.ts'
+import type { Bench, Measurement, Row } from './harness.ts'
 import { play } from './play.ts'
+import { reference } from './reference-load.ts'
 import { spreadOf } from './statistics.ts'
 
 const FEW = 1000
@@ -34,6 +37,10 @@ function footprint(): Footprint {
   return { heapBytes: heapUsed, bufferBytes: external }
 }
 
+function difference(after: Footprint, before: Footprint): Footprint {
+  return { heapBytes: after.heapBytes - before.heapBytes, bufferBytes: after.bufferBytes - before.bufferBytes }
+}
+
 function grownBy(bench: Bench, clients: number): Footprint {
   const before = footprint()
   let after = before
@@ -47,33 +54,59 @@ function grownBy(bench: Bench, clients: number): Footprint {
       },
     },
   )
-  return { heapBytes: after.heapBytes - before.heapBytes, bufferBytes: after.bufferBytes - before.bufferBytes }
+  return difference(after, before)
+}
+
+function row(variant: string, per: string, samples: readonly Footprint[], units: number): Row {
+  const heap = samples.map(({ heapBytes }) => heapBytes / units)
+  const buffers = samples.map(({ bufferBytes }) => bufferBytes / units)
+  return {
+    measurement: memory.name,
+    variant,
+    per,
+    measured: 'bytes',
+    figure: spreadOf(heap.map((bytes, index) => bytes + buffers[index]!)),
+    samples: samples.length,
+    notes: { 'heap bytes': spreadOf(heap).median, 'buffer bytes': spreadOf(buffers).median },
+  }
+}
+
+function ofClients(bench: Bench): Row {
+  // Code and inline caches of a first run stay: they are no client's.
+  grownBy(bench, FEW)
+  const samples: Footprint[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const few = grownBy(bench, FEW)
+    samples.push(difference(grownBy(bench, MANY), few))
+  }
+  return row(`${MANY} idle clients, keepalive 60 s`, 'client', samples, MANY - FEW)
+}
+
+/** Its record in three copies of the log, and whatever else is still held because of it. */
+function ofMessages(bench: Bench): Row {
+  const messagesPerSecond = 3000
+  const stretchSeconds = 20
+  const samples: Footprint[] = []
+  for (let seed = 1; seed <= ROUNDS; seed++) {
+    let before: Footprint | undefined
+    const load = { clients: reference.clients, messagesPerSecond, seconds: 2 * stretchSeconds }
+    play(bench, load, {
+      seed,
+      stretchSeconds,
+      skipSeconds: stretchSeconds,
+      onSteadyBegin: () => {
+        before = footprint()
+      },
+      onSteadyEnd: () => {
+        samples.push(difference(footprint(), before!))
+      },
+    })
+  }
+  return row(`delivered, ${reference.payloadBytes} bytes of payload`, 'message', samples, messagesPerSecond * stretchSeconds)
 }
 
 export const memory: Measurement = {
   name: 'memory',
-  summary: 'memory of a connected idle client: both ends, service and checks',
-  run(bench) {
-    // Code and inline caches of a first run stay: they are no client's.
-    grownBy(bench, FEW)
-    const heap: number[] = []
-    const buffers: number[] = []
-    for (let round = 0; round < ROUNDS; round++) {
-      const few = grownBy(bench, FEW)
-      const many = grownBy(bench, MANY)
-      heap.push((many.heapBytes - few.heapBytes) / (MANY - FEW))
-      buffers.push((many.bufferBytes - few.bufferBytes) / (MANY - FEW))
-    }
-    return [
-      {
-        measurement: memory.name,
-        variant: `${MANY} idle clients, keepalive 60 s`,
-        per: 'client',
-        measured: 'bytes',
-        figure: spreadOf(heap.map((bytes, round) => bytes + buffers[round]!)),
-        samples: ROUNDS,
-        notes: { 'heap bytes': spreadOf(heap).median, 'buffer bytes': spreadOf(buffers).median },
-      },
-    ]
-  },
+  summary: 'memory of a connected idle client (both ends, service and checks), and of a message in the log',
+  run: (bench) => [ofClients(bench), ofMessages(bench)],
 }

@@ -7,6 +7,7 @@
  */
 import type { Check, Shared } from './check.ts'
 import { IntervalSet, missingRuns } from './intervals.ts'
+import type { Flow } from './state.ts'
 import { describeRuns, type Evidence, Findings, seconds } from './promise.ts'
 
 export interface AckedSurvives extends Check {
@@ -20,6 +21,8 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
   const attached = new Map<number, number>()
   const audited = new Map<string, string | undefined>()
   const nothing = new IntervalSet()
+  /** What was acknowledged when the last act ended: the auditor reads a topic once, and clients that come back meanwhile go on publishing their probes. */
+  let due: Map<Flow, IntervalSet> | undefined
   let acknowledgedBeforeLoss = 0
   let lost = 0
 
@@ -34,6 +37,11 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
   return {
     findings,
     lost: () => lost,
+    onAct(act) {
+      if (act !== 'drained') return
+      due = new Map()
+      for (const flow of ledger.flows()) if (flow.qos > 0) due.set(flow, flow.acked.copy())
+    },
     onFault(fault, phase) {
       if (phase === 'applied' && fault.kind === 'zone-outage') lossOfData()
     },
@@ -63,10 +71,11 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
     finish(timeUs) {
       let asked = 0
       for (const flow of ledger.flows()) {
-        if (flow.qos === 0 || flow.acked.max < 0 || !audited.has(flow.topic.name)) continue
-        asked += flow.acked.size
+        const acked = due === undefined ? flow.acked : (due.get(flow) ?? nothing)
+        if (flow.qos === 0 || acked.max < 0 || !audited.has(flow.topic.name)) continue
+        asked += acked.size
         const failure = audited.get(flow.topic.name)
-        const { runs, count } = missingRuns(flow.acked, flow.stored ?? nothing, 0, 5)
+        const { runs, count } = missingRuns(acked, flow.stored ?? nothing, 0, 5)
         if (count === 0) continue
         lost += count
         findings.violated(

@@ -11,6 +11,14 @@ export class IntervalSet {
   /** Pairs (first, last) of the runs below `first`, ascending; undefined while there is but one run. */
   private older: number[] | undefined = undefined
 
+  copy(): IntervalSet {
+    const copy = new IntervalSet()
+    copy.first = this.first
+    copy.last = this.last
+    copy.older = this.older === undefined ? undefined : [...this.older]
+    return copy
+  }
+
   /** The greatest number in the set, or -1. */
   get max(): number {
     return this.last

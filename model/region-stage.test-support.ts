@@ -8,8 +8,8 @@ import { ScriptedClient, type ScriptedConnect, type ScriptedFilter } from './scr
 import { defaultSettings, ports, type ServiceSettings } from './settings.ts'
 import { shardOfClient } from './shards.ts'
 import { Reader } from './wire/codec.ts'
-import { Link } from './wire/link.ts'
-import { type MessageOf, type StoredMessage, storedMessageField } from './wire/messages.ts'
+import { Link, type Outcome } from './wire/link.ts'
+import { type MessageOf, type ReplyOf, type RequestName, type StoredMessage, storedMessageField } from './wire/messages.ts'
 import type { Fault, Heal, HistoryEntry, VirtualWorld } from './world.ts'
 import { INTERNET } from './world.ts'
 
@@ -26,11 +26,19 @@ export interface ConnectOptions extends ScriptedConnect {
   readonly proxy?: number
 }
 
+export interface QueryOptions {
+  readonly fromMs?: number
+  readonly toMs?: number
+  readonly afterOffset?: number
+  readonly limit?: number
+  readonly broker?: string
+}
+
 const PATIENCE_MS = 20_000
 const STEP_US = 1000
 /** For routes and pings to reach every proxy after the shards stand. */
 const SETTLE_MS = 1500
-const QUERY_TIMEOUT_MS = 5000
+const ASK_TIMEOUT_MS = 5000
 
 export class Stage {
   readonly world: VirtualWorld
@@ -210,20 +218,28 @@ export class Stage {
 
   // Queries
 
-  query(topic: string, options: { fromMs?: number; toMs?: number; afterOffset?: number; limit?: number } = {}): MessageOf<'messagesFound'> {
+  /** Asks the owner of the topic's shard, or the broker that is named. */
+  query(topic: string, options: QueryOptions = {}): MessageOf<'messagesFound'> {
     const shard = this.shardOfTopic(topic)
-    const link = this.linkTo(this.ownerOf(shard))
-    this.until(() => link.up, 'a link to the broker')
-    const { fromMs = 0, toMs = Number.MAX_SAFE_INTEGER, afterOffset = 0, limit = 1000 } = options
-    let outcome: MessageOf<'messagesFound'> | 'none' | undefined
-    this.clientHost.setTimer(0, () =>
-      link.request({ name: 'queryMessages', shard, topic, fromMs, toMs, afterOffset, limit }, QUERY_TIMEOUT_MS, (answer) => {
-        outcome = answer.kind === 'reply' ? answer.message : 'none'
-      }),
-    )
-    this.until(() => outcome !== undefined, 'the answer to a query')
-    if (outcome === 'none' || outcome === undefined) throw new Error('the query had no answer')
-    return outcome
+    const { fromMs = 0, toMs = Number.MAX_SAFE_INTEGER, afterOffset = 0, limit = 1000, broker = this.ownerOf(shard) } = options
+    return this.ask(broker, { name: 'queryMessages', shard, topic, fromMs, toMs, afterOffset, limit })
+  }
+
+  /** What a copy says of a shard's volume: its size, and where replay and the log begin. Asked for by an epoch that no copy promises. */
+  copyOf(shard: number, copy = 'volume-1'): MessageOf<'volumePrepared'> {
+    return this.ask(copy, { name: 'volumePrepare', volume: shard, epoch: 0, owner: 'nobody' })
+  }
+
+  /** A request of the region's own kind, to a broker or copy server. */
+  private ask<N extends RequestName>(machine: string, request: MessageOf<N>): ReplyOf<N> {
+    const link = this.linkTo(machine)
+    this.until(() => link.up, `a link to ${machine}`)
+    const outcomes: Outcome<ReplyOf<N>>[] = []
+    this.clientHost.setTimer(0, () => link.request(request, ASK_TIMEOUT_MS, (outcome) => outcomes.push(outcome)))
+    this.until(() => outcomes.length > 0, `the answer of ${machine}`)
+    const outcome = outcomes[0]!
+    if (outcome.kind !== 'reply') throw new Error(`${machine} did not answer: ${outcome.kind}`)
+    return outcome.message
   }
 
   /** All messages of a topic, page by page, as the texts of their payloads. */
@@ -241,12 +257,13 @@ export class Stage {
     }
   }
 
-  private linkTo(broker: string): Link {
-    let link = this.links.get(broker)
+  private linkTo(name: string): Link {
+    let link = this.links.get(name)
     if (link === undefined) {
-      const { address } = this.plan.brokers.find(({ name }) => name === broker)!
-      link = Link.dial(this.clientHost, address, {})
-      this.links.set(broker, link)
+      const machine = this.plan.machines.find((spec) => spec.name === name)
+      if (machine === undefined) throw new Error(`there is no ${name}`)
+      link = Link.dial(this.clientHost, { host: machine.address, port: machine.role === 'volume' ? ports.volume : ports.broker }, {})
+      this.links.set(name, link)
     }
     return link
   }

@@ -22,6 +22,8 @@ export interface ScriptedFilter {
   readonly noLocal?: boolean
 }
 
+type PacketOf<T extends Packet['type'], P = Packet> = P extends { readonly type: infer Types } ? (T extends Types ? P : never) : never
+
 export class ScriptedClient implements ConnectionHandler, PacketSink {
   readonly version: ProtocolVersion
   readonly received: Packet[] = []
@@ -126,8 +128,8 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
 
   // What it was told.
 
-  of<T extends Packet['type']>(type: T): Extract<Packet, { readonly type: T }>[] {
-    return this.received.filter((packet): packet is Extract<Packet, { readonly type: T }> => packet.type === type)
+  of<T extends Packet['type']>(type: T): PacketOf<T>[] {
+    return this.received.filter((packet) => packet.type === type) as PacketOf<T>[]
   }
 
   get connack(): Connack | undefined {

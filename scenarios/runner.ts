@@ -40,6 +40,9 @@ const US_PER_SECOND = 1_000_000
 /** The nameservers call nobody silent for their first 3 s, and shards come up after that. */
 const CLIENTS_START_SHARE = 0.5
 const CLIENTS_STAGGER_SHARE = 0.25
+/** Nothing received for this long: nothing is on its way any more. */
+const QUIET_MS = 2000
+const DRAIN_BUDGET_MS = 600_000
 const AUDIT_BUDGET_MS = 60_000
 const LIVELOCKS_BORNE = 5
 
@@ -50,6 +53,7 @@ class Run {
   private readonly machines: readonly Selectable[]
   private readonly clients: readonly FleetClient[]
   private readonly world: SimWorld
+  private readonly statistics = createFleetStatistics()
   private readonly endOfFaultsUs: number
   private readonly endOfPublishingUs: number
   private entriesPassed = 0
@@ -90,7 +94,7 @@ class Run {
     this.advance(checks, 'faults', this.endOfFaultsUs)
     checks.onAct('healed', world.nowUs())
     this.advance(checks, 'healed', this.endOfPublishingUs)
-    this.advance(checks, 'drain', this.endOfPublishingUs + workload.drain * US_PER_MS)
+    this.drain(checks)
     checks.onAct('drained', world.nowUs())
     const audit = this.audit(checks)
     for (let volume = 0; volume < this.plan.shardCount; volume++) checks.copies(volume, readCopies(world, volume))
@@ -120,9 +124,8 @@ class Run {
   }
 
   private build(): void {
-    const { world, plan } = this
+    const { world, plan, statistics } = this
     for (const machine of plan.machines) world.addMachine(machine)
-    const statistics = createFleetStatistics()
     for (const { name, zone, role, address, firstClient, count } of clientMachines(this.scenario)) {
       const boot = bootFleet({
         clients: this.clients.slice(firstClient, firstClient + count),
@@ -173,6 +176,17 @@ class Run {
         checks.world.onPowerLost?.(...event)
       },
     })
+  }
+
+  /** Publishing is over: what is on its way arrives. A subscriber with a long queue gets the time it takes, as long as messages still move. */
+  private drain(checks: Checks): void {
+    const { world, statistics } = this
+    this.advance(checks, 'drain', this.endOfPublishingUs + this.scenario.workload.drain * US_PER_MS)
+    const giveUpUs = world.nowUs() + DRAIN_BUDGET_MS * US_PER_MS
+    for (let before = -1; statistics.counters.received !== before && world.nowUs() < giveUpUs; ) {
+      before = statistics.counters.received
+      this.advance(checks, 'drain', world.nowUs() + QUIET_MS * US_PER_MS)
+    }
   }
 
   private passEntries(checks: Checks): void {

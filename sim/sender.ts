@@ -44,7 +44,7 @@ const lossDrawsPerChunk = 64
 /** Bits of `flags`. */
 export const readingPaused = 1
 export const finReceived = 2
-export const drainWanted = 4
+const drainWanted = 4
 export const windowUpdateDue = 8
 export const readDue = 16
 const finAnnounced = 32

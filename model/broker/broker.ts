@@ -36,6 +36,8 @@ interface Hosted {
   readonly volume: Volume
 }
 
+const UNREACHABLE_PAUSE_MS = 3000
+
 export function bootBroker(config: BrokerConfig): Boot {
   return (host) => new Broker(host, config)
 }
@@ -51,6 +53,8 @@ class Broker implements Process, LinkHandler {
   private stopping = false
   /** When a shard was first found ownerless, for the stagger. */
   private readonly ownerlessSinceMs = new Map<number, number>()
+  /** After an attach that found no majority of copies: when to try again. */
+  private readonly notBeforeMs = new Map<number, number>()
   /** The highest epoch that a copy has promised for a shard, as told by a refusal. */
   private readonly promisedEpochs = new Map<number, number>()
 
@@ -68,6 +72,7 @@ class Broker implements Process, LinkHandler {
       nameservers: config.nameservers,
       settings: config.settings,
       serving: () => [...this.hosted.values()].filter((hosted) => hosted.state === 'serving').map(({ shard, epoch }) => ({ shard, epoch })),
+      attaching: () => [...this.hosted.values()].filter((hosted) => hosted.state === 'attaching').map(({ shard }) => shard),
       onTick: () => this.considerTakeovers(),
     })
     host.listen(ports.broker, (connection) => Link.accept(host, connection, this))
@@ -143,6 +148,7 @@ class Broker implements Process, LinkHandler {
       alive ??= this.registration.alive()
       const place = alive.indexOf(this.host.machine)
       const rank = (place - (shard % alive.length) + alive.length) % alive.length
+      if (nowMs < (this.notBeforeMs.get(shard) ?? 0)) continue
       if (nowMs - sinceMs < rank * this.config.settings.broker.takeoverStaggerMs) continue
       this.takeOver(shard, Math.max(ownerless.epoch, this.promisedEpochs.get(shard) ?? 0) + 1)
     }
@@ -162,7 +168,9 @@ class Broker implements Process, LinkHandler {
         machine.serve(volume)
         this.registration.changed()
       },
-      onLost: (_reason, promisedEpoch) => {
+      onLost: (reason, promisedEpoch) => {
+        // Others may reach the copies that we could not: they get their turn.
+        if (reason === 'unreachable') this.notBeforeMs.set(shard, host.nowMs() + UNREACHABLE_PAUSE_MS)
         this.promisedEpochs.set(shard, Math.max(promisedEpoch, this.promisedEpochs.get(shard) ?? 0))
         this.release(hosted)
       },
@@ -170,6 +178,7 @@ class Broker implements Process, LinkHandler {
     const hosted: Hosted = { shard, epoch, state: 'attaching', machine, volume }
     this.hosted.set(shard, hosted)
     if (host.recording) emit(host, { kind: 'shard-state-changed', shard, epoch, from: 'none', to: 'attaching' })
+    this.registration.changed()
   }
 
   private changeState(hosted: Hosted, to: 'serving'): void {

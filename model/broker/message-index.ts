@@ -90,6 +90,11 @@ export class MessageIndex {
     return keepFrom
   }
 
+  /** What the log does not hold any more: a checkpoint may be from before the trim. */
+  dropBefore(offset: number): void {
+    while (this.segments.length > 0 && this.segments[0]!.toOffset <= offset) this.segments.shift()
+  }
+
   snapshot(): Pick<TopicCheckpoint, 'segments' | 'openFrom' | 'open' | 'openEarliestMs' | 'openLatestMs'> {
     return {
       segments: [...this.segments],

@@ -398,6 +398,7 @@ export class SessionShard implements Shard {
   private restore(bytes: Buffer): void {
     if (!this.pristine) return
     this.pristine = false
+    this.host.reached('session shard restored from a checkpoint')
     const reader = new Reader(bytes)
     const state = sessionCheckpoint.read(reader)
     if (!reader.complete()) throw new Error('checkpoint of a session shard does not decode')

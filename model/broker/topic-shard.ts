@@ -119,7 +119,11 @@ export class TopicShard implements Shard {
     this.serving = true
     this.servingSinceMs = this.host.nowMs()
     this.checkpoints.attached(volume)
-    for (const queue of this.queues.values()) queue.maybeSentUpTo = queue.end - 1
+    this.index.dropBefore(volume.trimOffset)
+    for (const queue of this.queues.values()) {
+      queue.maybeSentUpTo = queue.end - 1
+      queue.dropBefore(volume.trimOffset)
+    }
     this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
   }
 
@@ -514,6 +518,7 @@ export class TopicShard implements Shard {
   private restore(bytes: Buffer): void {
     if (!this.pristine) return
     this.pristine = false
+    this.host.reached('topic shard restored from a checkpoint')
     const reader = new Reader(bytes)
     const state = topicCheckpoint.read(reader)
     if (!reader.complete()) throw new Error(`checkpoint of shard ${this.shard} does not decode`)
@@ -534,8 +539,11 @@ export class TopicShard implements Shard {
     }
     const keepFrom = Math.min(this.index.expire(ageMs, this.settings.broker.retentionMs), this.volume.markOffset)
     if (keepFrom > this.volume.trimOffset) {
-      for (const queue of this.queues.values()) queue.dropBefore(keepFrom)
       this.volume.trim(keepFrom)
+      for (const queue of this.queues.values()) {
+        queue.dropBefore(keepFrom)
+        this.drain(queue)
+      }
     }
     this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
   }

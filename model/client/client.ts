@@ -282,7 +282,6 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     this.listener.onConnected(resumed)
     if (connection !== this.connection) return
     this.pump()
-    this.becomeReady()
     this.arm(this.nextDeadlineMs())
   }
 
@@ -367,7 +366,15 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     return false
   }
 
+  /** Sends what waits. Once a replay is over, whatever was the last of it, the subscriptions follow. */
   private pump(): void {
+    this.sendWaiting()
+    if (this.ready || this.replaying) return
+    this.sendWantedSubscriptions()
+    this.becomeReady()
+  }
+
+  private sendWaiting(): void {
     const outgoing = this.outgoing
     if (outgoing === undefined) return
     const { profile } = this.options
@@ -429,10 +436,6 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     this.listener.onPublished(publish.token, packet.reasonCode)
     if (connection !== this.connection) return
     this.pump()
-    if (!this.ready && !this.replaying) {
-      this.sendWantedSubscriptions()
-      this.becomeReady()
-    }
   }
 
   /** The next id that neither an open publish nor an open subscribe holds [MQTT-2.2.1-3]. */

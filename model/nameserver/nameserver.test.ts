@@ -61,7 +61,12 @@ function play(world: VirtualWorld, steps: readonly Step[], untilMs = 60_000): (R
   return replies
 }
 
-function register(broker: string, serving: readonly (readonly [shard: number, epoch: number])[], bootId = 1): MessageOf<'register'> {
+function register(
+  broker: string,
+  serving: readonly (readonly [shard: number, epoch: number])[],
+  bootId = 1,
+  attaching: readonly number[] = [],
+): MessageOf<'register'> {
   return {
     name: 'register',
     broker,
@@ -70,6 +75,7 @@ function register(broker: string, serving: readonly (readonly [shard: number, ep
     host: `10.1.1.${broker.charCodeAt(0) - 96}`,
     port: 10911,
     serving: serving.map(([shard, epoch]) => ({ shard, epoch })),
+    attaching,
   }
 }
 
@@ -140,6 +146,20 @@ describe('a nameserver', () => {
       { atMs: 300, request: heartbeat('a') },
     ])
     expect(answered(replies[2]).ownerless).toEqual([{ shard: 1, epoch: 4 }])
+  })
+
+  test('does not call a shard ownerless while a broker that is heard says it is taking it over', () => {
+    const replies = play(worldWithNameserver(2), [
+      { atMs: 100, request: register('a', [], 1, [0]) },
+      { atMs: 200, request: heartbeat('b') },
+      { atMs: 300, request: register('a', [], 1, []) },
+      { atMs: 400, request: heartbeat('b') },
+    ])
+    expect(answered(replies[1]).ownerless).toEqual([{ shard: 1, epoch: 0 }])
+    expect(answered(replies[3]).ownerless).toEqual([
+      { shard: 0, epoch: 0 },
+      { shard: 1, epoch: 0 },
+    ])
   })
 
   test('calls the shards of a silent broker ownerless after one expiry, and says so once', () => {

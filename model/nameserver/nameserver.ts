@@ -39,6 +39,8 @@ interface Broker {
   linkNumber: number
   /** Epoch by shard, from the latest register. */
   serving: ReadonlyMap<number, number>
+  /** Shards that it is taking over, by its latest register. */
+  attaching: ReadonlySet<number>
 }
 
 interface Route {
@@ -114,6 +116,8 @@ class Nameserver {
     const serving = new Map<number, number>()
     for (const { shard, epoch } of message.serving) if (shard < this.shardCount) serving.set(shard, epoch)
 
+    const attaching = new Set(message.attaching)
+
     let broker = known
     const isNews = broker === undefined || broker.bootId !== message.bootId || broker.state === 'silent'
     if (broker === undefined) {
@@ -126,6 +130,7 @@ class Nameserver {
         lastHeardMs: 0,
         linkNumber,
         serving,
+        attaching,
       }
       this.brokers.set(message.broker, broker)
     }
@@ -137,6 +142,7 @@ class Nameserver {
     broker.lastHeardMs = this.host.nowMs()
     broker.linkNumber = linkNumber
     broker.serving = serving
+    broker.attaching = attaching
     if (isNews && this.host.recording) emit(this.host, { kind: 'broker-registered', broker: broker.name })
     if (moved) this.version++
     for (const [shard, epoch] of serving) this.offerRoute(shard, epoch, broker)
@@ -161,9 +167,12 @@ class Nameserver {
     return { name: 'heartbeatAnswer', known, young: this.young(), ownerless: this.ownerless(), alive: this.alive() }
   }
 
+  /** Shards that nobody serves, and that no broker is about to: two that try at once only displace each other, each with a lease to wait out. */
   private ownerless(): readonly { shard: number; epoch: number }[] {
     const ownerless: { shard: number; epoch: number }[] = []
+    const heard = [...this.brokers.values()].filter((broker) => broker.state === 'heard')
     for (let shard = 0; shard < this.shardCount; shard++) {
+      if (heard.some((broker) => broker.attaching.has(shard))) continue
       const route = this.routes[shard]
       if (route === undefined) ownerless.push({ shard, epoch: 0 })
       else if (route.owner.state === 'silent' || route.owner.serving.get(shard) !== route.epoch)

@@ -46,6 +46,7 @@ class Region {
           nameservers: addresses,
           settings: defaultSettings,
           serving: () => this.serving.get(broker)!,
+          attaching: () => [],
           onTick: () => this.ticks.set(broker, (this.ticks.get(broker) ?? 0) + 1),
         })
         this.registrations.set(broker, registration)

@@ -20,6 +20,8 @@ export interface RegistrationOptions {
   readonly settings: ServiceSettings
   /** What the broker serves at this moment. Asked for at each register. */
   readonly serving: () => readonly ServedShard[]
+  /** What it is taking over at this moment. */
+  readonly attaching: () => readonly number[]
   /** After an answer that lists ownerless shards, or is the first that lists none again: time to ask `ownerless`. */
   readonly onTick?: () => void
 }
@@ -43,7 +45,7 @@ export class Registration {
     this.arm(host.random('heartbeat phase').next() * intervalMs)
   }
 
-  /** What the broker serves has changed: every nameserver is told. */
+  /** What the broker serves, or is taking over, has changed: every nameserver is told. */
   changed(): void {
     for (const peer of this.peers) peer.servingChanged()
   }
@@ -140,7 +142,7 @@ class Peer implements LinkHandler {
   }
 
   private register(): void {
-    const { broker, address, settings, serving } = this.options
+    const { broker, address, settings, serving, attaching } = this.options
     const { generation } = this.link
     const message = {
       name: 'register' as const,
@@ -150,6 +152,7 @@ class Peer implements LinkHandler {
       host: address.host,
       port: address.port,
       serving: serving(),
+      attaching: attaching(),
     }
     this.link.request(message, settings.broker.heartbeatIntervalMs, (outcome) => {
       if (outcome.kind !== 'reply') this.giveUp(generation)

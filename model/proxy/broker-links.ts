@@ -60,8 +60,8 @@ export class BrokerLink implements LinkHandler {
 
   ping(): void {
     const { host, link } = this
-    if (!link.up) return
     const sentMs = host.nowMs()
+    if (!link.up || sentMs === this.lastPingSentMs) return
     const { generation } = link
     this.lastPingSentMs = sentMs
     link.request({ name: 'ping', proxy: host.machine, bootId: host.bootId }, this.settings.proxy.sessionLeaseMs, (outcome) => {

@@ -150,6 +150,8 @@ class Proxy implements Process, ProxyContext, BrokerLinksOwner {
     const owner = this.routes.owner(shard)
     if (domain === undefined || owner === undefined) return
     domain.broker = this.brokers.to(owner.address)
+    // Its last answer was given before the shard was there; nothing can be said in the shard's name until one names it.
+    domain.broker.ping()
     this.newTerm(domain)
   }
 

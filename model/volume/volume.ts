@@ -35,7 +35,7 @@ export interface VolumeListener {
   onLost(reason: 'refused' | 'unreachable', promisedEpoch: number): void
 }
 
-const ATTACH_TIMEOUT_MS = 10_000
+const ATTACH_TIMEOUT_MS = 6000
 /** How long a majority of promises waits for the rest: enough for a copy that is alive, nothing to a client. */
 const GRACE_MS = 10
 const LONG_GRACE_MS = 200

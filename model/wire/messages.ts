@@ -22,7 +22,11 @@ const shardEpoch = record({ shard: u16, epoch: u32 })
 
 export const messages = {
   // Nameserver
-  register: { number: 1, body: { broker: utf8, bootId: u32, zone: utf8, host: utf8, port: u16, serving: list(shardEpoch) } },
+  /** `attaching`: shards that the broker is about to serve, so that no other tries the same meanwhile. */
+  register: {
+    number: 1,
+    body: { broker: utf8, bootId: u32, zone: utf8, host: utf8, port: u16, serving: list(shardEpoch), attaching: list(u16) },
+  },
   registered: { number: 2, body: { young: bool } },
   heartbeat: { number: 3, body: { broker: utf8, bootId: u32 } },
   /** `known` false: register again. `young`: up for less than one expiry, so `ownerless` means nothing yet. */
