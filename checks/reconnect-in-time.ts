@@ -2,7 +2,7 @@
  * `reconnect-in-time`: after a fault every client is served again by fault + D + R. D is how long the client itself takes to notice (its acknowledgement timeout if
  * something was open, else keepalive and ping timeout), or the end of its connection that really arrived; R is the scenario's budget.
  *
- * Served: on an accepted connection, a publish first sent after the fault is acknowledged, and a message first sent after it is delivered.
+ * Served: on an accepted connection, a publish sent on it after the fault is acknowledged, and a message first sent after it is delivered.
  * Every fault put in force or taken out starts every client's clock anew, so that a client hit twice has its time from the second hit. Put to the test by a client
  * whose connection ended after a fault, or whose traffic then waited for more than a second. A client that kept its connection and sent nothing is not judged:
  * it has no complaint. Neither is one cut off from the whole region, one that said goodbye, or a deadline that the observation does not reach.
@@ -194,9 +194,12 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
       if (suspects.size === 0 || !accepted) return
       const each = suspects.get(connection.client)
       if (each === undefined || each.acknowledgedUs !== undefined || connection.client.current !== connection) return
-      if (publication.firstSentAtUs <= each.faultUs || (each.lostUs !== undefined && publication.firstSentAtUs < each.lostUs)) return
+      // What is acknowledged on a connection that was accepted after the fault was sent on it, if not for the first time: a client that replays a long
+      // queue one by one before it sends anything new is slow by its own habit.
+      const sentAtUs = Math.max(publication.firstSentAtUs, connection.connackAtUs)
+      if (sentAtUs <= each.faultUs) return
       each.acknowledgedUs = timeUs
-      each.acknowledgedAfterUs = publication.firstSentAtUs
+      each.acknowledgedAfterUs = sentAtUs
       maybeServed(each, timeUs)
     },
     onDelivery({ connection, flow, sequence, timeUs }) {

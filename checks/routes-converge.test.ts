@@ -39,6 +39,35 @@ describe('routes-converge', () => {
     expect(stage.result('routes-converge').violationCount).toBe(1)
   })
 
+  test('catches one that goes back to an old route, and stays there', () => {
+    const stage = region()
+    served(stage, 'broker-2', 2)
+    adopt(stage, 2, 1, 2, 3)
+    stage.wait(20_000)
+    adopt(stage, 1, 3)
+    stage.wait(8000)
+    const result = stage.result('routes-converge')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('proxy-3 did not know by 26.000 s that shard 0 is served by broker-2')
+  })
+
+  test('catches one that starts long after the move and never learns it; one that goes back for a moment is forgiven', () => {
+    const stage = region()
+    served(stage, 'broker-2', 2)
+    adopt(stage, 2, 1, 2, 3)
+    stage.wait(20_000)
+    adopt(stage, 1, 1)
+    stage.wait(3000)
+    adopt(stage, 2, 1)
+    stage.checks.world.onProcessEnded!('proxy-2', 'injected', undefined, stage.nowUs)
+    stage.wait(3000)
+    stage.checks.world.onProcessStarted!('proxy-2', stage.nowUs)
+    stage.wait(8000)
+    const result = stage.result('routes-converge')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain('proxy-2 did not know by 32.000 s')
+  })
+
   test('holds when all learn it in time, or knew it before the owner said that it serves', () => {
     const stage = region()
     adopt(stage, 2, 1)

@@ -1,5 +1,6 @@
 /**
- * `routes-converge`: every proxy that runs and can reach the region has a shard's live route within the budget (5 s) after its new owner began to serve it.
+ * `routes-converge`: every proxy that runs and can reach the region has a shard's live route within the budget (5 s) after its new owner began to serve it,
+ * and does not go back to an older one for longer.
  *
  * Told by the service's own events (`shard-state-changed` to `serving`, `routes-adopted`), since no packet shows a route; so it is not exercised where the
  * run does not record. Put to the test by every proxy and every move of a shard to a higher epoch.
@@ -18,7 +19,8 @@ interface Move {
   readonly epoch: number
   readonly broker: string
   readonly servingUs: number
-  readonly missing: Set<string>
+  /** The proxies that do not go by it, and since when they do not. */
+  readonly missing: Map<string, number>
 }
 
 export function checkRoutesConverge({ context, disturbance }: Shared): Check {
@@ -27,6 +29,7 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
   /** The latest epoch served, by shard. */
   const served = new Map<number, number>()
   const adopted = new Map<string, Map<number, number>>()
+  /** The latest move of each shard. It stays: a proxy may forget it, or be misled. */
   const moves = new Map<number, Move>()
 
   const late = (proxy: string, move: Move, fromUs: number, timeUs: number) => {
@@ -49,7 +52,7 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
       return undefined
     const nameservers = disturbance.withRole('nameserver')
     if (nameservers.length > 0 && nameservers.every((each) => disturbance.isDisturbed(each))) return undefined
-    let fromUs = Math.max(move.servingUs, disturbance.calmSinceUs(proxy), disturbance.calmSinceUs(move.broker))
+    let fromUs = Math.max(move.missing.get(proxy)!, disturbance.calmSinceUs(proxy), disturbance.calmSinceUs(move.broker))
     if (nameservers.length > 0) fromUs = Math.max(fromUs, Math.min(...nameservers.map((each) => disturbance.calmSinceUs(each.name))))
     return fromUs
   }
@@ -58,16 +61,14 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
     const fromUs = dueFromUs(proxy, move)
     if (fromUs !== undefined && timeUs > fromUs + budgetUs) late(proxy, move, fromUs, timeUs)
     else if (move.missing.delete(proxy)) findings.exercised++
-    if (move.missing.size === 0) moves.delete(move.shard)
   }
 
   const judge = (nowUs: number) => {
     for (const move of moves.values()) {
-      for (const proxy of move.missing) {
+      for (const proxy of move.missing.keys()) {
         const fromUs = dueFromUs(proxy, move)
         if (fromUs !== undefined && nowUs > fromUs + budgetUs) late(proxy, move, fromUs, nowUs)
       }
-      if (move.missing.size === 0) moves.delete(move.shard)
     }
   }
 
@@ -87,7 +88,7 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
           epoch: change.epoch,
           broker: machine,
           servingUs: timeUs,
-          missing: new Set(behind.map((proxy) => proxy.name)),
+          missing: new Map(behind.map((proxy) => [proxy.name, timeUs])),
         })
       } else if (change.kind === 'routes-adopted') {
         let routes = adopted.get(machine)
@@ -97,15 +98,17 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
         }
         routes.set(change.shard, change.epoch)
         const move = moves.get(change.shard)
-        if (move !== undefined && change.epoch >= move.epoch && move.missing.has(machine)) settled(machine, move, timeUs)
+        if (move === undefined) return
+        if (change.epoch < move.epoch) move.missing.set(machine, move.missing.get(machine) ?? timeUs)
+        else if (move.missing.has(machine)) settled(machine, move, timeUs)
       }
     },
-    onProcessStarted(machine) {
+    onProcessStarted(machine, timeUs) {
       // A new process begins with no routes.
       const routes = adopted.get(machine)
       if (routes === undefined) return
       routes.clear()
-      for (const move of moves.values()) move.missing.add(machine)
+      for (const move of moves.values()) move.missing.set(machine, timeUs)
     },
     onSweep(nowUs) {
       judge(nowUs - ENTRY_LAG_US)

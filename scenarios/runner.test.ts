@@ -83,6 +83,6 @@ describe('a run', () => {
     expect([...acts.keys()]).toEqual(['warm-up', 'faults', 'healed', 'drain', 'audit'])
     expect(acts.get('warm-up')).toBe(8)
     expect(acts.get('faults')).toBe(15)
-    expect(acts.get('drain')).toBe(24)
+    expect(acts.get('drain')).toBeGreaterThanOrEqual(24)
   })
 })

@@ -122,7 +122,8 @@ export class MessageIndex {
     const messages: FoundMessage[] = []
     let bytes = 0
     const collect = (offsets: readonly number[], next: () => void): void => {
-      const wanted = offsets.filter((offset) => offset > query.afterOffset && offset < volume.durableOffset)
+      const from = Math.max(query.afterOffset + 1, volume.trimOffset)
+      const wanted = offsets.filter((offset) => offset >= from && offset < volume.durableOffset)
       const step = (at: number): void => {
         if (at >= wanted.length) {
           next()

@@ -240,9 +240,15 @@ describe('a long log', () => {
     // Sealed stretches go as a whole: of the one that was open when its time came all is still there.
     expect(stage.stored('long')).toEqual([...whole.slice(SEALED_AT - 1), 'new'])
     expect(stage.stored('rare')).toEqual(['second'])
+    const kept = stage.stored('long').length
 
+    // Where the trim had to wait for a mark, the next owner finds some of the stretch again: never less than before, and in order.
     stage.failOver(0)
-    expect(stage.stored('long')).toEqual([...whole.slice(SEALED_AT - 1), 'new'])
+    const found = stage.stored('long')
+    expect(found.slice(-kept)).toEqual([...whole.slice(SEALED_AT - 1), 'new'])
+    expect(found).toEqual([...whole.slice(1 + whole.length - found.length), 'new'])
+    expect(found.length).toBeLessThan(SEALED_AT / 2)
+    expect(stage.stored('rare')).toEqual(['second'])
     const back = stage.connect({ clientId: id, proxy: 1, ...keeping })
     publishAll(stage, publisher, 'rare', ['third'])
     stage.until(() => back.messages.length >= 2, 'what is left of the queue')
