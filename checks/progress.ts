@@ -3,21 +3,26 @@
  * act once clients had their time to come back.
  *
  * The clock of a message starts at the latest of its acknowledgement, the subscriber's CONNACK and the start of the act (plus the reconnect budget after a
- * heal). It is looked at once a second, so a violation is never early and up to two seconds late. A subscriber whose own window is full is waited for.
+ * heal), and starts again with every message that arrives at this subscriber after a wait: who works off a long queue is moving.
+ * It is looked at once a second, so a violation is never early and up to two seconds late. A subscriber whose own window is full is waited for.
  * Put to the test by every message delivered in those acts.
  */
 import type { Check, Shared } from './check.ts'
 import { Findings, seconds } from './promise.ts'
-import type { Connection, Inflow } from './state.ts'
+import type { Connection, Inflow, Session } from './state.ts'
 
 /** What the service lets a 3.x client leave unacknowledged before it holds back (its default; MQTT 5 clients state theirs). */
 const WINDOW_3X = 16
+/** Longer than a message is under way when nothing holds it up. */
+const WAITED_US = 1_000_000
 
 export function checkProgress({ context, ledger }: Shared): Check {
   const findings = new Findings('progress')
   const progressUs = context.budgets.progressMs * 1000
   const reconnectUs = context.budgets.reconnectMs * 1000
   const reported = new Set<Inflow>()
+  /** When a message that had waited last reached the session. */
+  const movedUs = new Map<Session, number>()
   let judgedFromUs = 0
   let judging = true
 
@@ -31,8 +36,11 @@ export function checkProgress({ context, ledger }: Shared): Check {
       if (act === 'warm-up') judgedFromUs = timeUs
       if (act === 'healed') judgedFromUs = timeUs + reconnectUs
     },
-    onDelivery({ first, flow }) {
-      if (judging && first && flow.qos > 0) findings.exercised++
+    onDelivery({ first, flow, inflow, session, sequence, timeUs }) {
+      if (!judging || !first || flow.qos === 0) return
+      findings.exercised++
+      const { pendingSequence, pendingSinceUs } = inflow
+      if (pendingSequence >= 0 && sequence >= pendingSequence && timeUs - pendingSinceUs > WAITED_US) movedUs.set(session, timeUs)
     },
     onSweep(nowUs) {
       if (!judging || nowUs <= judgedFromUs) return
@@ -42,7 +50,7 @@ export function checkProgress({ context, ledger }: Shared): Check {
           if (session.ended || pendingSequence < 0) continue
           const connection = session.client.current
           if (connection === undefined || connection.session !== session || (session.client.strayEnd && session.expirySeconds > 0)) continue
-          const fromUs = Math.max(inflow.pendingSinceUs, connection.connackAtUs, judgedFromUs)
+          const fromUs = Math.max(inflow.pendingSinceUs, connection.connackAtUs, judgedFromUs, movedUs.get(session) ?? 0)
           if (nowUs - fromUs <= progressUs || windowIsFull(connection) || reported.has(inflow)) continue
           reported.add(inflow)
           findings.violated(nowUs, 'an acknowledged message does not move', () => ({

@@ -31,10 +31,11 @@ describe('a failover of a session shard', () => {
     const crashedAtMs = client.nowMs
     stage.run(stage.settings.proxy.sessionLeaseMs + 100)
     const heard = client.received.length
-    for (let i = 1; i <= 20; i++) stage.publish(publisher, topic, `m${i}`)
+    for (let i = 1; i <= 20; i++) publisher.publish(topic, `m${i}`)
     const own = client.publish(topic, 'own')
     client.ping()
-    stage.run(200)
+    stage.until(() => publisher.of('puback').length === 20, 'the PUBACKs of a publisher whose session is elsewhere')
+    stage.run(100)
     // Nobody can confirm the session now, so nothing is said in its name.
     expect(client.received.length).toBe(heard)
     stage.until(() => client.of('pingresp').length === 1 && client.pubackOf(own) !== undefined, 'the answers')
@@ -79,12 +80,10 @@ describe('a failover of a session shard', () => {
     stage.run(500)
     expect(isWanted(stage, publisher, topic)).toBe(true)
     // The topic shard's owner cannot be told: the session shard has to remember, and its next owner too.
-    const copies = stage.plan.machines.filter((machine) => machine.role === 'volume').map((machine) => machine.name)
     const topicOwner = stage.ownerOf(stage.shardOfTopic(topic))
     const heal = stage.part([topicOwner], stage.brokers.filter((broker) => broker !== topicOwner))
     stage.connect({ clientId, proxy: 3, version: 5, cleanStart: true }).leave()
     stage.run(1000)
-    expect(copies.length).toBe(3)
     expect(isWanted(stage, publisher, topic)).toBe(true)
     stage.failOver(shard)
     heal()
@@ -168,6 +167,7 @@ describe('a checkpoint of sessions', () => {
     stage.run(1000)
     expect(stage.copyOf(shard).markOffset).toBeGreaterThan(before)
     stage.failOver(shard)
+    stage.run(1000)
     expect(stage.world.goals.get('session shard restored from a checkpoint')).toBeGreaterThan(0)
     const publisher = stage.connect({ clientId: publisherId, proxy: 2 })
     stage.publish(publisher, topic, 'to the connected')
