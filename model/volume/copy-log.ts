@@ -14,7 +14,8 @@ import { announcedLengthAt, scanRecords } from './log-record.ts'
 
 interface Segment {
   readonly start: number
-  generation: number
+  readonly generation: number
+  readonly name: string
   length: number
 }
 
@@ -55,7 +56,7 @@ export class CopyLog {
     const found: Segment[] = []
     for (const name of files.list(this.prefix)) {
       const [start, generation] = name.slice(this.prefix.length).split('.')
-      found.push({ start: Number(start), generation: Number(generation), length: files.size(name) })
+      found.push({ start: Number(start), generation: Number(generation), name, length: files.size(name) })
     }
     found.sort((a, b) => a.start - b.start || a.generation - b.generation)
     this.segments = []
@@ -83,7 +84,7 @@ export class CopyLog {
     this.whenSynced(this.size, (synced) => {
       if (synced) {
         if (tail !== undefined) this.host.reached('segment rolled')
-        const segment: Segment = { start: this.size, generation: 0, length: 0 }
+        const segment = this.newSegment(this.size, 0, 0)
         this.segments.push(segment)
         this.appendTo(segment, bytes)
       }

@@ -312,11 +312,11 @@ describe('a volume', () => {
     const { volume } = region.owner(2)
     region.runFor(5000, () => volume!.state === 'reading')
     const heal = region.world.apply({ kind: 'partition', from: ['broker-2'], to: ['volume-3'], bothWays: true })
-    region.runFor(5000)
+    region.runFor(2500)
     expect(volume!.state).toBe('waiting-lease')
     expect(volume!.durableOffset).toBe(0)
     heal()
-    region.runFor(3000)
+    region.runFor(2000)
     expect(volume!.state).toBe('attached')
   })
 
@@ -452,11 +452,11 @@ describe('a volume', () => {
     expectEqualCopies(region)
   })
 
-  test('is lost to who cannot reach a majority for ten seconds', () => {
+  test('is lost to who cannot reach a majority for six seconds', () => {
     const region = startRegion({ seed: 9, brokers: 1 })
     region.world.apply({ kind: 'power-loss', machines: ['volume-1', 'volume-2'] })
     region.owner(1).attach()
-    region.runFor(9900)
+    region.runFor(5900)
     expect(region.owner(1).volume!.state).toBe('preparing')
     region.runFor(200)
     expect(region.owner(1).lost).toEqual(['unreachable'])
