@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { clients, Stage, type StageConnection } from './stage.test-support.ts'
 
+/** `detectionIdleMs` of the stage's clients. */
+const IDLE_DETECTION_MS = 13_000
+
 function pair(version: 4 | 5 = 4, properties = {}): { stage: Stage; publisher: StageConnection; subscriber: StageConnection } {
   const stage = new Stage(clients(2))
   stage.checks.onAct('warm-up', 0)
@@ -63,12 +66,26 @@ describe('progress', () => {
   })
 
   test('nothing is asked while faults are in force; after the heal clients have time to come back, then it counts', () => {
-    const { stage, publisher } = pair()
+    const { stage, publisher, subscriber } = pair()
     stage.checks.onAct('faults', stage.nowUs)
     acknowledged(publisher, 0)
     pass(stage, 30_000)
     stage.checks.onAct('healed', stage.nowUs)
-    pass(stage, 14_000)
+    pass(stage, 1000)
+    subscriber.send({ cmd: 'pingreq' })
+    subscriber.receive({ cmd: 'pingresp' })
+    pass(stage, 13_000)
+    expect(stage.result('progress').violationCount).toBe(0)
+    pass(stage, 4000)
+    expect(stage.result('progress').violationCount).toBe(1)
+  })
+
+  test('a connection that has been silent since the heal may be dead, and has until its client must have noticed', () => {
+    const { stage, publisher } = pair()
+    stage.checks.onAct('faults', stage.nowUs)
+    acknowledged(publisher, 0)
+    stage.checks.onAct('healed', stage.nowUs)
+    pass(stage, 10_000 + IDLE_DETECTION_MS + 4000)
     expect(stage.result('progress').violationCount).toBe(0)
     pass(stage, 4000)
     expect(stage.result('progress').violationCount).toBe(1)

@@ -25,16 +25,26 @@ export function checkProgress({ context, ledger }: Shared): Check {
   const movedUs = new Map<Session, number>()
   let judgedFromUs = 0
   let judging = true
+  let healedUs = -1
 
   const windowIsFull = (connection: Connection) =>
     connection.openIncoming >= (connection.version === 5 ? connection.receiveMaximum : WINDOW_3X)
+
+  /** A connection from before the heal over which nothing came since may be dead without the client's knowing: it has the time to find out, and to come back. */
+  const graceEndUs = (connection: Connection) => {
+    if (connection.connackAtUs >= healedUs || connection.lastSpokenUs >= healedUs) return judgedFromUs
+    return judgedFromUs + connection.client.facts.detectionIdleMs * 1000
+  }
 
   return {
     findings,
     onAct(act, timeUs) {
       judging = act !== 'faults'
       if (act === 'warm-up') judgedFromUs = timeUs
-      if (act === 'healed') judgedFromUs = timeUs + reconnectUs
+      if (act === 'healed') {
+        healedUs = timeUs
+        judgedFromUs = timeUs + reconnectUs
+      }
     },
     onDelivery({ first, flow, inflow, session, sequence, timeUs }) {
       if (!judging || !first || flow.qos === 0) return
@@ -50,7 +60,7 @@ export function checkProgress({ context, ledger }: Shared): Check {
           if (session.ended || pendingSequence < 0) continue
           const connection = session.client.current
           if (connection === undefined || connection.session !== session || (session.client.strayEnd && session.expirySeconds > 0)) continue
-          const fromUs = Math.max(inflow.pendingSinceUs, connection.connackAtUs, judgedFromUs, movedUs.get(session) ?? 0)
+          const fromUs = Math.max(inflow.pendingSinceUs, connection.connackAtUs, graceEndUs(connection), movedUs.get(session) ?? 0)
           if (nowUs - fromUs <= progressUs || windowIsFull(connection) || reported.has(inflow)) continue
           reported.add(inflow)
           findings.violated(nowUs, 'an acknowledged message does not move', () => ({
