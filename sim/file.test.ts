@@ -93,14 +93,29 @@ describe('a file', () => {
     expect(exists.size).toBe(2)
   })
 
-  test('shares the buffers it was given', () => {
-    const bytes = Buffer.from('shared')
+  test('holds on to no buffer that it was given, and reads a stretch that was appended in pieces without copying it', () => {
+    const shared = Buffer.from('..bytes..')
     const file = new SimFile()
-    file.append(bytes)
+    file.append(shared.subarray(2, 5))
+    file.append(shared.subarray(5, 7))
+    shared.fill(0)
     synced(file)
-    expect(file.read(0, 6).buffer).toBe(bytes.buffer)
-    expect(file.durableBytes().buffer).toBe(bytes.buffer)
-    expect(file.read(2, 2).toString()).toBe('ar')
+    const found = file.read(0, 5)
+    expect(found.toString()).toBe('bytes')
+    expect(file.durableBytes().buffer).toBe(found.buffer)
+    expect(file.read(1, 2).toString()).toBe('yt')
+  })
+
+  test('gives what was read before unchanged, though its tail was cut and written anew since', () => {
+    const file = new SimFile()
+    file.append(Buffer.from('first'))
+    const found = file.read(0, 5)
+    file.cutTail(2)
+    file.append(Buffer.from('nish'))
+    expect(file.read(0, 100).toString()).toBe('finish')
+    expect(found.toString()).toBe('first')
+    synced(file)
+    expect(file.durableBytes().toString()).toBe('finish')
   })
 })
 

@@ -1,7 +1,8 @@
 /**
  * One file on a virtual disk: what programs see (cached), what would be found after a power loss (durable), and the operations between the two.
  *
- * Contents are lists of the buffers that were appended; bytes are never copied, so three copies of a log share one buffer.
+ * What is appended is copied into chunks of the file's own: a message's bytes would else hold on to the whole buffer they came in, which is shared with
+ * much that is long gone. A byte in a chunk is never written again, so what was read may be a view of it.
  *
  * A power loss does one of these to what was not synced, by draw: all of it is there, none of it is, or it is torn: some operations are there, of the next
  * append only whole sectors, and now and then a sector in the middle reads zeros. A failed sync leaves its operations out for good, though the page
@@ -10,46 +11,65 @@
 
 const sectorBytes = 512
 
+const smallestChunkBytes = 512
+const largestChunkBytes = 64 * 1024
+
+/** A stretch of a chunk. */
+interface Piece {
+  readonly chunk: Buffer
+  readonly from: number
+  to: number
+}
+
 class Extents {
   size = 0
-  private readonly buffers: Buffer[] = []
+  private readonly pieces: Piece[] = []
   private readonly starts: number[] = []
 
-  append(bytes: Buffer): void {
-    if (bytes.length === 0) return
-    this.buffers.push(bytes)
-    this.starts.push(this.size)
-    this.size += bytes.length
+  /** What goes on in the chunk where the last piece ends makes that one longer. */
+  append(chunk: Buffer, from: number, to: number): void {
+    if (from === to) return
+    const last = this.pieces[this.pieces.length - 1]
+    if (last !== undefined && last.chunk === chunk && last.to === from) last.to = to
+    else {
+      this.pieces.push({ chunk, from, to })
+      this.starts.push(this.size)
+    }
+    this.size += to - from
+  }
+
+  appendWhole(bytes: Buffer): void {
+    this.append(bytes, 0, bytes.length)
   }
 
   cut(size: number): void {
     if (size >= this.size) return
     while (this.starts.length > 0 && this.starts[this.starts.length - 1]! >= size) {
       this.starts.pop()
-      this.buffers.pop()
+      this.pieces.pop()
     }
-    const last = this.buffers.length - 1
-    if (last >= 0) this.buffers[last] = this.buffers[last]!.subarray(0, size - this.starts[last]!)
+    const last = this.pieces[this.pieces.length - 1]
+    if (last !== undefined) last.to = last.from + size - this.starts[this.starts.length - 1]!
     this.size = size
   }
 
-  /** The pieces from one offset to another, in order. */
+  /** The bytes from one offset to another, in order. */
   slice(from: number, to: number): Buffer[] {
     const end = Math.min(to, this.size)
-    const pieces: Buffer[] = []
-    for (let i = this.indexAt(from); i < this.buffers.length && this.starts[i]! < end; i++) {
+    const found: Buffer[] = []
+    for (let i = this.indexAt(from); i < this.pieces.length && this.starts[i]! < end; i++) {
       const start = this.starts[i]!
-      const buffer = this.buffers[i]!
-      const first = from > start ? from - start : 0
-      const last = Math.min(end - start, buffer.length)
-      if (last > first) pieces.push(first === 0 && last === buffer.length ? buffer : buffer.subarray(first, last))
+      const piece = this.pieces[i]!
+      const first = piece.from + Math.max(0, from - start)
+      const last = Math.min(piece.to, piece.from + end - start)
+      if (last > first) found.push(piece.chunk.subarray(first, last))
     }
-    return pieces
+    return found
   }
 
   copy(): Extents {
     const copy = new Extents()
-    for (const buffer of this.buffers) copy.append(buffer)
+    for (const { chunk, from, to } of this.pieces) copy.append(chunk, from, to)
     return copy
   }
 
@@ -68,7 +88,9 @@ class Extents {
 
 interface Append {
   readonly kind: 'append'
-  readonly bytes: Buffer
+  readonly chunk: Buffer
+  readonly from: number
+  readonly to: number
   /** Covered by a sync that failed. */
   isLost: boolean
 }
@@ -80,6 +102,8 @@ interface Cut {
 }
 
 type Operation = Append | Cut
+
+const noChunk = Buffer.alloc(0)
 
 export class SimFile {
   /** Whether the file would be there after a power loss. */
@@ -93,6 +117,9 @@ export class SimFile {
   /** Operations that left `pending`, so that a sync can name those it covers by a number. */
   private settledOperations = 0
   private unsyncedBytes = 0
+  /** Where the next append goes, if there is room. */
+  private chunk = noChunk
+  private chunkUsed = 0
   /** Where the durable bytes stop being what was written. */
   private holeAt = Number.POSITIVE_INFINITY
   /** Whether programs still read what is a hole on the disk. */
@@ -103,9 +130,19 @@ export class SimFile {
   }
 
   append(bytes: Buffer): void {
-    this.cached.append(bytes)
-    this.pending.push({ kind: 'append', bytes, isLost: false })
-    this.unsyncedBytes += bytes.length
+    const { length } = bytes
+    if (this.chunkUsed + length > this.chunk.length) {
+      const larger = Math.min(Math.max(this.chunk.length * 2, smallestChunkBytes), largestChunkBytes)
+      this.chunk = Buffer.allocUnsafeSlow(Math.max(length, larger))
+      this.chunkUsed = 0
+    }
+    const { chunk, chunkUsed: from } = this
+    const to = from + length
+    bytes.copy(chunk, from)
+    this.chunkUsed = to
+    this.cached.append(chunk, from, to)
+    this.pending.push({ kind: 'append', chunk, from, to, isLost: false })
+    this.unsyncedBytes += length
   }
 
   cutTail(size: number): void {
@@ -136,8 +173,10 @@ export class SimFile {
     if (count > 0 && this.pending[count - 1]!.isLost) return undefined
     this.isDurable = true
     if (count > 0) {
-      this.settle(this.pending.slice(0, count))
-      this.pending = this.pending.slice(count)
+      if (count === this.pending.length) {
+        this.settle(this.pending)
+        this.pending.length = 0
+      } else this.settle(this.pending.splice(0, count))
       this.settledOperations = covers
     } else if (!isNew) return undefined
     return Math.min(this.durable.size, this.holeAt)
@@ -164,10 +203,10 @@ export class SimFile {
     let isLost =
       this.hidesHole ||
       (kept.length < pending.length &&
-        pending.slice(kept.length).some((operation) => operation.kind === 'append' && operation.bytes.length > 0))
+        pending.slice(kept.length).some((operation) => operation.kind === 'append' && operation.to > operation.from))
     const next = pending[keptCount]
     if (outcome >= 2) {
-      if (next?.kind === 'append' && !next.isLost && kept.length === keptCount) this.keepSectorsOf(next.bytes, draw(2))
+      if (next?.kind === 'append' && !next.isLost && kept.length === keptCount) this.keepSectorsOf(next, draw(2))
       isLost = this.loseSector(durableSize, draw(3), draw(4)) || isLost
     }
     this.isDurable ||= kept.length > 0 || this.durable.size > 0
@@ -185,23 +224,23 @@ export class SimFile {
         this.durable.cut(operation.size)
         if (operation.size <= this.holeAt) this.holeAt = Number.POSITIVE_INFINITY
       } else if (operation.isLost) {
-        if (operation.bytes.length > 0) {
+        if (operation.to > operation.from) {
           this.holeAt = Math.min(this.holeAt, this.durable.size)
           this.hidesHole = true
         }
-        this.durable.append(Buffer.alloc(operation.bytes.length))
-      } else this.durable.append(operation.bytes)
+        this.durable.appendWhole(Buffer.alloc(operation.to - operation.from))
+      } else this.durable.append(operation.chunk, operation.from, operation.to)
     }
   }
 
   /** Of an append that was being written, the sectors up to some boundary are there. */
-  private keepSectorsOf(bytes: Buffer, draw: number): void {
+  private keepSectorsOf({ chunk, from, to }: Append, draw: number): void {
     const start = this.durable.size
     const firstBoundary = (Math.floor(start / sectorBytes) + 1) * sectorBytes
-    const boundaries = Math.ceil((start + bytes.length - firstBoundary) / sectorBytes)
+    const boundaries = Math.ceil((start + to - from - firstBoundary) / sectorBytes)
     if (boundaries <= 0) return
     const boundary = firstBoundary + ((draw >>> 1) % boundaries) * sectorBytes
-    this.durable.append(bytes.subarray(0, boundary - start))
+    this.durable.append(chunk, from, from + boundary - start)
   }
 
   /** A whole sector of what was not synced, with others after it, was not written; in one of four cases. */
@@ -212,8 +251,8 @@ export class SimFile {
     const from = (first + ((draw >>> 1) % count)) * sectorBytes
     const rest = this.durable.slice(from + sectorBytes, this.durable.size)
     this.durable.cut(from)
-    this.durable.append(Buffer.alloc(sectorBytes))
-    for (const piece of rest) this.durable.append(piece)
+    this.durable.appendWhole(Buffer.alloc(sectorBytes))
+    for (const bytes of rest) this.durable.appendWhole(bytes)
     if (from < this.holeAt) this.holeAt = from
     return true
   }

@@ -2,9 +2,10 @@
  * Where the stored messages of each topic are in a shard's log: the newest stretch in memory, finished stretches as index records in the log itself,
  * of which only the borders stay in memory. So a checkpoint, and with it a failover, does not grow with what is retained.
  */
-import { Reader, type Value } from '../wire/codec.ts'
+
 import { RECORD_BODY_OFFSET, recordLengthAt } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
+import { Reader, type Value } from '../wire/codec.ts'
 import { messageRecord, RECORD_VERSION, segmentIndexRecord, type TopicCheckpoint, topicRecordType } from './topic-records.ts'
 
 const SEAL_AT_MESSAGES = 8192
@@ -115,7 +116,11 @@ export class MessageIndex {
   }
 
   /** Finds durable messages in the order of the log. `undefined`: the log could not be read. */
-  query(volume: Volume, query: MessageQuery, done: (found: { messages: readonly FoundMessage[]; more: boolean } | undefined) => void): void {
+  query(
+    volume: Volume,
+    query: MessageQuery,
+    done: (found: { messages: readonly FoundMessage[]; more: boolean } | undefined) => void,
+  ): void {
     const segments = this.segments.filter(
       (segment) => segment.toOffset > query.afterOffset && segment.latestMs >= query.fromMs && segment.earliestMs <= query.toMs,
     )
@@ -223,8 +228,16 @@ export function readMessages(
   step(0, LAST_MESSAGE_BYTES)
 }
 
-/** Topic and publisher of a stored message, without decoding the rest. */
-export function peekMessage(message: Buffer): { topic: string; publisher: string; qos: number; retain: boolean } {
+/** What a topic shard has to know of a stored message. */
+export interface MessageHead {
+  readonly topic: string
+  readonly publisher: string
+  readonly qos: number
+  readonly retain: boolean
+}
+
+/** Reads the head alone. */
+export function peekMessage(message: Buffer): MessageHead {
   const reader = new Reader(message)
   return { topic: reader.utf8(), publisher: reader.utf8(), qos: reader.u8(), retain: reader.u8() === 1 }
 }

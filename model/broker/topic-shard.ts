@@ -7,14 +7,15 @@
  * Left out: QoS 0 messages are never stored; retained messages and shared subscriptions are the data path's next guests.
  */
 import type { Host, Timer } from '../host.ts'
+import type { ServiceSettings } from '../settings.ts'
 import { RECORD_BODY_OFFSET } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import { Reader, type Writer } from '../wire/codec.ts'
 import { deliveryFlag } from '../wire/delivery-flags.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message, MessageOf, Subscription } from '../wire/messages.ts'
-import type { ServiceSettings } from '../settings.ts'
-import { MessageIndex, peekMessage, readMessages } from './message-index.ts'
+import { appendCheckpoint, CheckpointReader, CheckpointTrigger } from './checkpoint.ts'
+import { type MessageHead, MessageIndex, peekMessage, readMessages } from './message-index.ts'
 import { type Attachment, QUEUE_WINDOW, SessionQueue } from './session-queue.ts'
 import type { Shard } from './shard.ts'
 import { type Match, SubscriptionIndex } from './subscription-index.ts'
@@ -29,7 +30,6 @@ import {
   topicCheckpoint,
   topicRecordType,
 } from './topic-records.ts'
-import { appendCheckpoint, CheckpointReader, CheckpointTrigger } from './checkpoint.ts'
 
 /** The newest epoch of a client that this shard has seen, and how many of that epoch's appends it holds. */
 interface Fence {
@@ -84,8 +84,7 @@ export class TopicShard implements Shard {
     switch (type) {
       case topicRecordType.message: {
         const record = messageRecord.read(reader)
-        const { topic, publisher } = peekMessage(record.message)
-        this.applyMessage(offset, record.epoch, record.sequence, record.storedAtMs, topic, publisher, record.message)
+        this.applyMessage(offset, record.epoch, record.sequence, record.storedAtMs, peekMessage(record.message))
         break
       }
       case topicRecordType.subscriptions: {
@@ -181,7 +180,6 @@ export class TopicShard implements Shard {
   // Publishing
 
   private publish(request: MessageOf<'publish'>, reply: (message: Message) => void): void {
-    const { topic, publisher } = peekMessage(request.message)
     const fence = this.fence(request.clientId, request.epoch)
     if (fence === undefined) {
       reply({ name: 'published', outcome: 'fenced', offset: 0, matched: false })
@@ -203,11 +201,12 @@ export class TopicShard implements Shard {
     const offset = this.volume.append(topicRecordType.message, RECORD_VERSION, (writer) =>
       messageRecord.write(writer, { epoch, sequence, storedAtMs, message }),
     )
-    const matches = this.applyMessage(offset, epoch, sequence, storedAtMs, topic, publisher, message)
+    const head = peekMessage(message)
+    const matches = this.applyMessage(offset, epoch, sequence, storedAtMs, head)
     this.volume.whenDurable(() => {
       if (!this.serving) return
       reply({ name: 'published', outcome: 'stored', offset, matched: matches.length > 0 })
-      this.push(offset, message, publisher, matches)
+      this.push(offset, message, head, matches)
     })
     this.index.sealIfFull(this.volume, this.ageMs())
     if (this.checkpoints.due(this.volume)) this.checkpoint()
@@ -251,16 +250,12 @@ export class TopicShard implements Shard {
     epoch: number,
     sequence: number,
     storedAtMs: number,
-    topic: string,
-    publisher: string,
-    message: Buffer,
+    { topic, publisher, qos, retain }: MessageHead,
   ): readonly Match<SessionQueue>[] {
     const fence = this.fence(publisher, epoch)
     if (fence !== undefined) fence.sequence = sequence
     this.index.add(topic, offset, storedAtMs)
     const matches = this.subscriptions.match(topic)
-    if (matches.length === 0) return matches
-    const { qos, retain } = peekMessage(message)
     for (const match of matches) {
       const grant = match.session.clientId === publisher ? match.own : match
       if (grant === undefined) continue
@@ -271,7 +266,7 @@ export class TopicShard implements Shard {
   }
 
   /** Sends a message that just became durable to the sessions that have nothing older waiting. */
-  private push(offset: number, message: Buffer, publisher: string, matches: readonly Match<SessionQueue>[]): void {
+  private push(offset: number, message: Buffer, { publisher, retain }: MessageHead, matches: readonly Match<SessionQueue>[]): void {
     if (matches.length === 0) return
     if (!this.volume.leaseValid()) {
       this.drainAllLater()
@@ -284,7 +279,6 @@ export class TopicShard implements Shard {
       const grant = queue.clientId === publisher ? match.own : match
       if (attachment === undefined || grant === undefined) continue
       if (grant.qos === 0) {
-        const { retain } = peekMessage(message)
         batch.add(attachment, target(attachment.handle, 0, 0, retain && grant.retainAsPublished, false, grant.subscriptionIdentifiers))
         continue
       }
@@ -474,7 +468,9 @@ export class TopicShard implements Shard {
 
   private removeSession(queue: SessionQueue): void {
     const { clientId, incarnation } = queue
-    this.volume.append(topicRecordType.sessionRemoved, RECORD_VERSION, (writer) => sessionRemovedRecord.write(writer, { clientId, incarnation }))
+    this.volume.append(topicRecordType.sessionRemoved, RECORD_VERSION, (writer) =>
+      sessionRemovedRecord.write(writer, { clientId, incarnation }),
+    )
     this.applySessionRemoved(clientId, incarnation)
   }
 

@@ -14,8 +14,9 @@ import { announcedLengthAt, scanRecords } from './log-record.ts'
 
 interface Segment {
   readonly start: number
-  readonly generation: number
-  readonly name: string
+  generation: number
+  /** Its file's. */
+  name: string
   length: number
 }
 
@@ -66,7 +67,7 @@ export class CopyLog {
       // A higher generation beside a lower one was not finished; a segment behind a hole cannot have been reported durable.
       if (last !== undefined && (broken || segment.start === last.start || last.start + last.length !== segment.start)) {
         broken ||= segment.start !== last.start
-        files.remove(this.nameOf(segment))
+        files.remove(segment.name)
       } else this.segments.push(segment)
     }
     const tail = this.segments[this.segments.length - 1]
@@ -84,7 +85,7 @@ export class CopyLog {
     this.whenSynced(this.size, (synced) => {
       if (synced) {
         if (tail !== undefined) this.host.reached('segment rolled')
-        const segment = this.newSegment(this.size, 0, 0)
+        const segment: Segment = { start: this.size, generation: 0, name: this.fileName(this.size, 0), length: 0 }
         this.segments.push(segment)
         this.appendTo(segment, bytes)
       }
@@ -111,7 +112,7 @@ export class CopyLog {
 
   private sync(): void {
     const covered = this.size
-    this.host.files.sync(this.nameOf(this.segments[this.segments.length - 1]!), (error) => {
+    this.host.files.sync(this.segments[this.segments.length - 1]!.name, (error) => {
       this.syncing = false
       if (error !== undefined) {
         this.hasFailed = true
@@ -138,7 +139,7 @@ export class CopyLog {
   rewriteTail(limit: number, done: (ok: boolean) => void): void {
     const files = this.host.files
     while (this.segments.length > 0 && this.segments[this.segments.length - 1]!.start >= limit) {
-      files.remove(this.nameOf(this.segments.pop()!))
+      files.remove(this.segments.pop()!.name)
     }
     const segment = this.segments[this.segments.length - 1]
     if (segment === undefined) {
@@ -151,7 +152,7 @@ export class CopyLog {
       done(true)
       return
     }
-    const from = this.nameOf(segment)
+    const from = segment.name
     const generation = segment.generation + 1
     const to = this.fileName(segment.start, generation)
     const length = Math.min(segment.length, limit - segment.start)
@@ -176,6 +177,7 @@ export class CopyLog {
         }
         files.remove(from)
         segment.generation = generation
+        segment.name = to
         segment.length = sound
         this.settledAt(segment.start + sound)
         done(true)
@@ -221,7 +223,7 @@ export class CopyLog {
       return
     }
     const wanted = Math.min(length, within, LONGEST_READ_BYTES)
-    this.host.files.read(this.nameOf(segment), offset - segment.start, wanted, (error, bytes) => {
+    this.host.files.read(segment.name, offset - segment.start, wanted, (error, bytes) => {
       if (error !== undefined || bytes.length !== wanted) done(false, EMPTY)
       else done(true, bytes)
     })
@@ -233,20 +235,16 @@ export class CopyLog {
       const first = this.segments[0]!
       const isLast = this.segments.length === 1
       if (first.start + first.length > trimOffset || (isLast && first.start + first.length === trimOffset)) break
-      this.host.files.remove(this.nameOf(first))
+      this.host.files.remove(first.name)
       this.segments.shift()
     }
     if (this.size < trimOffset) this.settledAt(trimOffset)
   }
 
   private appendTo(segment: Segment, bytes: Buffer): void {
-    this.host.files.append(this.nameOf(segment), bytes)
+    this.host.files.append(segment.name, bytes)
     segment.length += bytes.length
     this.size += bytes.length
-  }
-
-  private nameOf(segment: Segment): string {
-    return this.fileName(segment.start, segment.generation)
   }
 
   private fileName(start: number, generation: number): string {

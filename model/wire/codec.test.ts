@@ -67,6 +67,17 @@ describe('writing', () => {
     })
   })
 
+  test('a text of any length reads back, whether it is ASCII or not, and however often texts of its length were read before', () => {
+    for (let length = 0; length < 140; length++) {
+      for (const value of ['x'.repeat(length), `${'x'.repeat(length)}y`, `${'x'.repeat(length)}é`, `\u0000${'€'.repeat(length)}\u007f`]) {
+        const result = written(utf8, value)
+        expect(result.readUInt16BE(0)).toBe(Buffer.byteLength(value))
+        expect(result.subarray(2)).toEqual(Buffer.from(value))
+        for (let again = 0; again < 2; again++) expect(new Reader(result).utf8()).toBe(value)
+      }
+    }
+  })
+
   test('a value that was begun and not finished is written over', () => {
     const writer = new Writer().begin()
     writer.u32(1)

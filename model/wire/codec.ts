@@ -86,11 +86,30 @@ export class Writer {
 
   /** At most 65,535 bytes long: MQTT's strings are, and ours. */
   utf8(value: string): void {
+    if (value.length <= SHORT_TEXT && this.shortAscii(value)) return
     const bytes = Buffer.byteLength(value)
     if (bytes > 0xffff) throw new RangeError(`expected a text of at most 65535 bytes, got ${bytes}`)
     this.u16(bytes)
     const at = this.reserve(bytes)
     this.buffer.write(value, at, bytes, 'utf8')
+  }
+
+  /** Most texts are names, for which a call into the runtime costs more than the bytes. @returns false, with nothing written, for any other text. */
+  private shortAscii(value: string): boolean {
+    const { length } = value
+    const at = this.reserve(2 + length)
+    const { buffer } = this
+    buffer[at] = 0
+    buffer[at + 1] = length
+    for (let i = 0; i < length; i++) {
+      const unit = value.charCodeAt(i)
+      if (unit > 0x7f) {
+        this.position = at
+        return false
+      }
+      buffer[at + 2 + i] = unit
+    }
+    return true
   }
 
   bytes(value: Buffer): void {
@@ -116,6 +135,32 @@ export class Writer {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** Texts up to this length are looked for among those read before. Below 256, so that one byte holds the length. */
+const SHORT_TEXT = 64
+/** A power of two. */
+const KNOWN_TEXTS = 4096
+const knownTexts: string[] = new Array<string>(KNOWN_TEXTS).fill('')
+
+/** The same topics and client ids are read again and again: a text that was read lately is found instead of made. @returns undefined where it is not ASCII. */
+function shortAsciiAt(buffer: Buffer, from: number, to: number): string | undefined {
+  let hash = to - from
+  for (let at = from; at < to; at++) {
+    const byte = buffer[at]!
+    if (byte > 0x7f) return undefined
+    hash = Math.imul(hash ^ byte, 0x0100_0193)
+  }
+  const place = (hash ^ (hash >>> 15)) & (KNOWN_TEXTS - 1)
+  const known = knownTexts[place]!
+  if (known.length === to - from) {
+    let at = from
+    while (at < to && known.charCodeAt(at - from) === buffer[at]) at++
+    if (at === to) return known
+  }
+  const text = buffer.toString('latin1', from, to)
+  knownTexts[place] = text
+  return text
+}
 
 /** Reads fields from one buffer. Byte fields are views of it, not copies. */
 export class Reader {
@@ -187,7 +232,9 @@ export class Reader {
   utf8(): string {
     const length = this.u16()
     const at = this.take(length)
-    return at < 0 ? '' : this.buffer.toString('utf8', at, at + length)
+    if (at < 0) return ''
+    const known = length <= SHORT_TEXT ? shortAsciiAt(this.buffer, at, at + length) : undefined
+    return known ?? this.buffer.toString('utf8', at, at + length)
   }
 
   bytes(): Buffer {
