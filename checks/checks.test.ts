@@ -25,6 +25,7 @@ describe('checks', () => {
     subscriber.deliver('data/0', 0, 1)
     expect(stage.checks.measures()).toMatchObject({
       messagesPublished: 3,
+      messagesPublishedAtMostOnce: 0,
       messagesAcknowledged: 2,
       messagesDelivered: 2,
       duplicates: 1,

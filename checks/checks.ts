@@ -23,6 +23,8 @@ import { Witness } from './witness.ts'
 
 export interface Measures {
   readonly messagesPublished: number
+  /** Of these at QoS 0, which nobody acknowledges. */
+  readonly messagesPublishedAtMostOnce: number
   readonly messagesAcknowledged: number
   /** First deliveries. */
   readonly messagesDelivered: number
@@ -135,9 +137,10 @@ export function createChecks(context: CheckContext): Checks {
       return checks.map((check) => check.findings.result())
     },
     measures() {
-      const { published, acknowledged, delivered, duplicates, reconnects } = ledger.totals
+      const { published, publishedAtMostOnce, acknowledged, delivered, duplicates, reconnects } = ledger.totals
       return {
         messagesPublished: published,
+        messagesPublishedAtMostOnce: publishedAtMostOnce,
         messagesAcknowledged: acknowledged,
         messagesDelivered: delivered,
         duplicates,

@@ -55,6 +55,14 @@ export class Disturbance {
     return this.down.has(machine.name) || this.active.some((fault) => touches(fault, machine))
   }
 
+  /** Whether it is out of order by itself, whomever it speaks with: faults on the way to single others do not count. */
+  isOutOfOrder(machine: Machine): boolean {
+    return (
+      this.down.has(machine.name) ||
+      this.active.some((fault) => fault.kind !== 'partition' && fault.kind !== 'link' && touches(fault, machine))
+    )
+  }
+
   calmSinceUs(machine: string): number {
     return this.calmSince.get(machine) ?? NEVER_BEFORE
   }

@@ -89,7 +89,10 @@ export class FromClient implements FrameSink {
       }
     }
     const fresh = flow.sent.add(sequence)
-    if (fresh) ledger.totals.published++
+    if (fresh) {
+      ledger.totals.published++
+      if (publication === undefined) ledger.totals.publishedAtMostOnce++
+    }
     if (!inOrder) ledger.republished(flow, sequence, session.incarnation)
     const kind = fresh ? 'new' : 'republished'
     for (const check of this.hear.publishSent) check.onPublishSent(this.connection, flow, sequence, publication, kind, this.timeUs)

@@ -27,7 +27,7 @@ export class Ledger {
   /** Counts faults applied and healed, restarts included. */
   faultNumber = 0
   /** Sums over all messages, for the summary. */
-  readonly totals = { published: 0, acknowledged: 0, delivered: 0, duplicates: 0, reconnects: 0 }
+  readonly totals = { published: 0, publishedAtMostOnce: 0, acknowledged: 0, delivered: 0, duplicates: 0, reconnects: 0 }
   private readonly facts: ReadonlyMap<string, ClientFacts>
   private readonly flowsByPublisher = new Map<number, Flow[]>()
   private readonly flowsByName = new Map<string, Flow[]>()

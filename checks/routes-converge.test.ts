@@ -95,6 +95,26 @@ describe('routes-converge', () => {
     expect(stage.verdict('routes-converge')).toBe('held')
   })
 
+  test('catches a proxy that believes a nameserver which was cut from the owner', () => {
+    const stage = region()
+    stage.apply({ kind: 'partition', from: ['nameserver-1'], to: ['broker-1', 'broker-2'], bothWays: true })
+    served(stage, 'broker-2', 2)
+    adopt(stage, 2, 1, 2, 3)
+    stage.wait(1000)
+    adopt(stage, 1, 3)
+    stage.wait(10_000)
+    expect(stage.result('routes-converge').violationCount).toBe(1)
+  })
+
+  test("what a broker knows of routes is nobody else's affair", () => {
+    const stage = region()
+    served(stage, 'broker-2', 2)
+    adopt(stage, 2, 1, 2, 3)
+    stage.record('broker-1', { kind: 'routes-adopted', shard: 0, epoch: 1, broker: 'broker-1' })
+    stage.wait(20_000)
+    expect(stage.verdict('routes-converge')).toBe('held')
+  })
+
   test('a dead owner is waited for', () => {
     const stage = region()
     served(stage, 'broker-2', 2)

@@ -4,8 +4,8 @@
  *
  * Told by the service's own events (`shard-state-changed` to `serving`, `routes-adopted`), since no packet shows a route; so it is not exercised where the
  * run does not record. Put to the test by every proxy and every move of a shard to a higher epoch.
- * A proxy that a fault touches, or that was not running, has its budget from when that is over; an owner that a fault touches is waited for, and so is a
- * region none of whose nameservers is untouched.
+ * A proxy that is out of order has its budget from when that is over; an owner that is out of order is waited for, and so is a region none of whose
+ * nameservers is untouched. Where one is, no partition and no bad link stands between it and anybody, or it would be touched.
  */
 import type { ServiceEvent } from '../model/events.ts'
 import type { Check, Shared } from './check.ts'
@@ -32,6 +32,9 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
   /** The latest move of each shard. It stays: a proxy may forget it, or be misled. */
   const moves = new Map<number, Move>()
 
+  /** Brokers have routes too, to call each other; they ask when they need one. */
+  const isProxy = (machine: string) => disturbance.machine(machine)?.role === 'proxy'
+
   const late = (proxy: string, move: Move, fromUs: number, timeUs: number) => {
     move.missing.delete(proxy)
     findings.violated(timeUs, 'a proxy kept an old route', () => ({
@@ -48,7 +51,7 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
   const dueFromUs = (proxy: string, move: Move): number | undefined => {
     const machine = disturbance.machine(proxy)
     const owner = disturbance.machine(move.broker)
-    if (machine === undefined || disturbance.isDisturbed(machine) || (owner !== undefined && disturbance.isDisturbed(owner)))
+    if (machine === undefined || disturbance.isOutOfOrder(machine) || (owner !== undefined && disturbance.isOutOfOrder(owner)))
       return undefined
     const nameservers = disturbance.withRole('nameserver')
     if (nameservers.length > 0 && nameservers.every((each) => disturbance.isDisturbed(each))) return undefined
@@ -90,7 +93,7 @@ export function checkRoutesConverge({ context, disturbance }: Shared): Check {
           servingUs: timeUs,
           missing: new Map(behind.map((proxy) => [proxy.name, timeUs])),
         })
-      } else if (change.kind === 'routes-adopted') {
+      } else if (change.kind === 'routes-adopted' && isProxy(machine)) {
         let routes = adopted.get(machine)
         if (routes === undefined) {
           routes = new Map()

@@ -84,7 +84,12 @@ describe('a region on real sockets', () => {
 
   async function connect(zone: number, options: IClientOptions): Promise<MqttClient> {
     const { host, port } = world.externalAddress(`load-balancer-${zone}`, ports.mqtt)
-    const client = await connectAsync(`mqtt://${host}:${port}`, { reconnectPeriod: 200, connectTimeout: 2000, resubscribe: false, ...options })
+    const client = await connectAsync(`mqtt://${host}:${port}`, {
+      reconnectPeriod: 200,
+      connectTimeout: 2000,
+      resubscribe: false,
+      ...options,
+    })
     clients.push(client)
     return client
   }
@@ -107,18 +112,33 @@ describe('a region on real sockets', () => {
     await publisher.publishAsync(`v${protocolVersion}/0/other`, 'unwanted', { qos: 1 })
     await until(() => inbox.length >= 31, '31 messages')
     await sleep(200)
-    expect(inbox.filter(({ qos }) => qos === 1).map(({ text }) => text).sort()).toEqual(
-      Array.from({ length: 30 }, (_, i) => `stored ${i}`).sort(),
-    )
+    expect(
+      inbox
+        .filter(({ qos }) => qos === 1)
+        .map(({ text }) => text)
+        .sort(),
+    ).toEqual(Array.from({ length: 30 }, (_, i) => `stored ${i}`).sort())
     expect(inbox.filter(({ qos }) => qos === 0).map(({ text }) => text)).toEqual(['passing'])
   })
 
   test('goes on after a broker was killed, and every acknowledged message arrives', async () => {
     const victim = 'broker-2'
     const topics = Array.from({ length: 12 }, (_, i) => `load/${i}`)
-    expect([...servedShards()].some(([shard, broker]) => broker === victim && topics.some((topic) => plan.shardOfTopic(topic) === shard))).toBe(true)
-    const subscriber = await connect(1, { protocolVersion: 5, clientId: 'subscriber', clean: false, properties: { sessionExpiryInterval: 600 } })
-    const publisher = await connect(2, { protocolVersion: 5, clientId: 'publisher', clean: false, properties: { sessionExpiryInterval: 600 } })
+    expect(
+      [...servedShards()].some(([shard, broker]) => broker === victim && topics.some((topic) => plan.shardOfTopic(topic) === shard)),
+    ).toBe(true)
+    const subscriber = await connect(1, {
+      protocolVersion: 5,
+      clientId: 'subscriber',
+      clean: false,
+      properties: { sessionExpiryInterval: 600 },
+    })
+    const publisher = await connect(2, {
+      protocolVersion: 5,
+      clientId: 'publisher',
+      clean: false,
+      properties: { sessionExpiryInterval: 600 },
+    })
     const inbox = inboxOf(subscriber)
     await subscriber.subscribeAsync('load/#', { qos: 1 })
     const acknowledged = new Set<string>()

@@ -22,8 +22,10 @@ export interface StageOptions {
 }
 
 export interface ConnectOptions extends ScriptedConnect {
-  /** Number of the proxy to connect to, in zone 1 by default. */
+  /** Number of the proxy to connect to, 1 by default. */
   readonly proxy?: number
+  /** Where to connect instead of a proxy. */
+  readonly address?: Address
 }
 
 export interface QueryOptions {
@@ -48,7 +50,8 @@ export class Stage {
   private readonly links = new Map<string, Link>()
   private readonly sentTo = new Map<ScriptedClient, number[]>()
   private readonly sentToConnection: number[][] = []
-  private clientHost!: Host
+  /** The machine that the clients stand on. */
+  clientHost!: Host
 
   /** A region at work: every shard is served and every proxy knows where. */
   constructor(options: StageOptions = {}) {
@@ -176,7 +179,7 @@ export class Stage {
 
   /** Opens a connection and sends nothing. */
   open(options: ConnectOptions = {}): ScriptedClient {
-    const client = new ScriptedClient(this.clientHost, this.proxyAddress(options.proxy ?? 1), options)
+    const client = new ScriptedClient(this.clientHost, options.address ?? this.proxyAddress(options.proxy ?? 1), options)
     this.sentTo.set(client, this.sentToConnection.at(-1)!)
     return client
   }

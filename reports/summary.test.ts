@@ -22,6 +22,7 @@ const held: RunResult = {
   expected: { 'acked-survives': 'held', 'acked-delivered': 'held' },
   measures: {
     messagesPublished: 11_521,
+    messagesPublishedAtMostOnce: 0,
     messagesAcknowledged: 11_520,
     messagesDelivered: 11_397,
     duplicates: 35,
@@ -104,8 +105,8 @@ describe('the summary of a run', () => {
           until messages flow        8.7 ms     619 ms     624 ms         99
 
       Messages
-           published  acknowledged     delivered    duplicated          lost
-              11,521        11,520        11,397            35             0
+           published of them QoS 0  acknowledged     delivered    duplicated          lost
+              11,521             0        11,520        11,397            35             0
         the auditor read 11,549 messages of 300 topics back over the network
 
       ✔ HELD  89 simulated seconds in 0.88 s, 228,959 events, digest bb85b74cf7d4ddb2"
@@ -141,8 +142,8 @@ describe('the summary of a run', () => {
         "    until messages flow        8.7 ms     619 ms     624 ms         99",
         "",
         "Messages",
-        "     published  acknowledged     delivered    duplicated          lost",
-        "        11,521        11,520        11,397            35             3",
+        "     published of them QoS 0  acknowledged     delivered    duplicated          lost",
+        "        11,521             0        11,520        11,397            35             3",
         "  the auditor read 11,549 messages of 300 topics back over the network",
         "",
         "✖ VIOLATED  89 simulated seconds in 0.88 s, 228,959 events, digest bb85b74cf7d4ddb2",

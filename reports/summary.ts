@@ -184,6 +184,7 @@ function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
 function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
   const columns: readonly (readonly [string, number, Style | undefined])[] = [
     ['published', measures.messagesPublished, undefined],
+    ['of them QoS 0', measures.messagesPublishedAtMostOnce, undefined],
     ['acknowledged', measures.messagesAcknowledged, undefined],
     ['delivered', measures.messagesDelivered, undefined],
     ['duplicated', measures.duplicates, undefined],

@@ -6,7 +6,10 @@ import { topicCheckpoint } from './topic-records.ts'
 
 describe('a session queue', () => {
   test('keeps every unacknowledged place with its message, whatever the order of acknowledgements', () => {
-    const step = fc.oneof(fc.record({ kind: fc.constant('push' as const) }), fc.record({ kind: fc.constant('acknowledge' as const), back: fc.nat(40) }))
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('push' as const) }),
+      fc.record({ kind: fc.constant('acknowledge' as const), back: fc.nat(40) }),
+    )
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
         let queue = new SessionQueue('c', 1, 1)

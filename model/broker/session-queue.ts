@@ -116,7 +116,8 @@ export class SessionQueue {
 
   /** Plain data for a checkpoint. */
   snapshot(): TopicCheckpoint['queues'][number] {
-    const identifiers = this.identifiers === undefined ? [] : [...this.identifiers].map(([sequence, list]) => ({ sequence, identifiers: list }))
+    const identifiers =
+      this.identifiers === undefined ? [] : [...this.identifiers].map(([sequence, list]) => ({ sequence, identifiers: list }))
     return {
       clientId: this.clientId,
       incarnation: this.incarnation,
@@ -138,7 +139,8 @@ export class SessionQueue {
     queue.base = snapshot.base
     queue.offsets = [...snapshot.offsets]
     queue.meta = [...snapshot.meta]
-    if (snapshot.identifiers.length > 0) queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))
+    if (snapshot.identifiers.length > 0)
+      queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))
     if (snapshot.beyond.length > 0) queue.beyond = new Set(snapshot.beyond)
     return queue
   }

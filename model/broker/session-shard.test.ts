@@ -81,7 +81,10 @@ describe('a failover of a session shard', () => {
     expect(isWanted(stage, publisher, topic)).toBe(true)
     // The topic shard's owner cannot be told: the session shard has to remember, and its next owner too.
     const topicOwner = stage.ownerOf(stage.shardOfTopic(topic))
-    const heal = stage.part([topicOwner], stage.brokers.filter((broker) => broker !== topicOwner))
+    const heal = stage.part(
+      [topicOwner],
+      stage.brokers.filter((broker) => broker !== topicOwner),
+    )
     stage.connect({ clientId, proxy: 3, version: 5, cleanStart: true }).leave()
     stage.run(1000)
     expect(isWanted(stage, publisher, topic)).toBe(true)

@@ -137,7 +137,8 @@ export class SessionShard implements Shard {
     // A proxy that does not speak up for its clients within the time after which it would have closed them has lost them.
     this.host.setTimer(this.settings.proxy.unreachableCloseMs + this.settings.proxy.sessionLeaseMs, () => {
       if (!this.serving) return
-      for (const session of [...this.sessions.values()]) if (session.connected && session.link === undefined) this.disconnect(session, session.expirySeconds)
+      for (const session of [...this.sessions.values()])
+        if (session.connected && session.link === undefined) this.disconnect(session, session.expirySeconds)
     })
     this.expireSessions()
   }

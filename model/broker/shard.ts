@@ -1,7 +1,8 @@
 /** What a broker hosts: one shard's state machine over its volume. The broker attaches the volume, replays it into `replay`, and from `serve` on hands requests over. */
+
+import type { Volume } from '../volume/volume.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message } from '../wire/messages.ts'
-import type { Volume } from '../volume/volume.ts'
 
 export interface Shard {
   /** One record of the log, in order. Only before `serve`. */

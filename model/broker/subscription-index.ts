@@ -13,7 +13,9 @@ export interface Match<S> {
   readonly retainAsPublished: boolean
   readonly subscriptionIdentifiers: readonly number[]
   /** The same for messages that the session itself published: filters with No Local left out [MQTT-3.8.3-3]; undefined when none is left. */
-  readonly own: { readonly qos: number; readonly retainAsPublished: boolean; readonly subscriptionIdentifiers: readonly number[] } | undefined
+  readonly own:
+    | { readonly qos: number; readonly retainAsPublished: boolean; readonly subscriptionIdentifiers: readonly number[] }
+    | undefined
 }
 
 interface Node<S> {
@@ -108,7 +110,11 @@ function take<S>(node: Node<S>, found: Map<S, Subscription[]>): void {
   }
 }
 
-function merge(subscriptions: readonly Subscription[]): { qos: number; retainAsPublished: boolean; subscriptionIdentifiers: readonly number[] } {
+function merge(subscriptions: readonly Subscription[]): {
+  qos: number
+  retainAsPublished: boolean
+  subscriptionIdentifiers: readonly number[]
+} {
   let qos = 0
   let retainAsPublished = false
   const identifiers: number[] = []

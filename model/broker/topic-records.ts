@@ -63,4 +63,3 @@ export const topicCheckpoint = record({
   openLatestMs: u53,
 })
 export type TopicCheckpoint = Value<typeof topicCheckpoint>
-

@@ -212,7 +212,10 @@ describe('a query', () => {
 })
 
 describe('a long log', () => {
-  const options = { region: { topicShards: 1 }, settings: { broker: { checkpointBytes: 20_000, segmentBytes: 100_000, retentionMs: 60_000 } } } as const
+  const options = {
+    region: { topicShards: 1 },
+    settings: { broker: { checkpointBytes: 20_000, segmentBytes: 100_000, retentionMs: 60_000 } },
+  } as const
 
   test('is found again across sealed stretches, before and after a failover, and trimmed when retention is over', () => {
     const stage = new Stage(options)

@@ -15,8 +15,8 @@ import type { Connect, Packet, ProtocolVersion, Publish } from '../wire/packets.
 import { Inbound } from './inbound.ts'
 import type { PublishLane } from './publish-lane.ts'
 import type { ShardDomain } from './shard-domain.ts'
-import { type Delivery, Subscriber } from './subscriber.ts'
 import { answerSubscribe, answerUnsubscribe } from './subscribe-handler.ts'
+import { type Delivery, Subscriber } from './subscriber.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** What a connection asks of the proxy around it. */

@@ -101,7 +101,9 @@ describe('a session', () => {
 describe('CONNECT', () => {
   test('without a client id gets one assigned, unique, and told to MQTT 5 clients', () => {
     const stage = new Stage()
-    const assigned = [1, 2, 1].map((proxy) => stage.connect({ version: 5, clientId: '', proxy }).connack!.properties!.assignedClientIdentifier)
+    const assigned = [1, 2, 1].map(
+      (proxy) => stage.connect({ version: 5, clientId: '', proxy }).connack!.properties!.assignedClientIdentifier,
+    )
     expect(new Set(assigned).size).toBe(3)
     expect(assigned).not.toContain(undefined)
     expect(stage.connect({ clientId: '' }).connack?.reasonCode).toBe(0)
@@ -202,7 +204,16 @@ describe('a connected client', () => {
     const qos2 = stage.connect({ version: 5, clientId: 'qos2' })
     qos2.publish('a', 'x', 2)
     const alias = stage.connect({ version: 5, clientId: 'alias' })
-    alias.send({ type: 'publish', topic: 'a', payload: Buffer.alloc(1), qos: 0, dup: false, retain: false, packetId: 0, properties: { topicAlias: 1 } })
+    alias.send({
+      type: 'publish',
+      topic: 'a',
+      payload: Buffer.alloc(1),
+      qos: 0,
+      dup: false,
+      retain: false,
+      packetId: 0,
+      properties: { topicAlias: 1 },
+    })
     for (const client of [qos2, alias]) closedAfter(stage, client)
     expect(qos2.of('disconnect')).toMatchObject([{ reasonCode: 0x9b }])
     expect(alias.of('disconnect')).toMatchObject([{ reasonCode: 0x94 }])

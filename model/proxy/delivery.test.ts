@@ -40,12 +40,18 @@ describe('a subscription', () => {
     stage.subscribe(modern, [{ filter: 'a/+', qos: 1 }], 300)
     stage.subscribe(modern, [{ filter: '#', qos: 0 }])
     const old = stage.connect({ version: 4, clientId: 'old' })
-    stage.subscribe(old, [{ filter: 'a/b', qos: 1 }, { filter: 'a/#', qos: 0 }])
+    stage.subscribe(old, [
+      { filter: 'a/b', qos: 1 },
+      { filter: 'a/#', qos: 0 },
+    ])
     const publisher = stage.connect({ clientId: 'publisher', proxy: 2 })
     stage.publish(publisher, 'a/b', 'stored')
     publisher.publish('a/b', 'passing', 0)
     stage.run(500)
-    expect(modern.publishes.map((packet) => [packet.payload.toString(), packet.qos])).toEqual([['stored', 1], ['passing', 0]])
+    expect(modern.publishes.map((packet) => [packet.payload.toString(), packet.qos])).toEqual([
+      ['stored', 1],
+      ['passing', 0],
+    ])
     for (const packet of modern.publishes) expect([...packet.properties!.subscriptionIdentifiers!].sort()).toEqual([300, 7])
     expect(old.publishes.map((packet) => packet.qos)).toEqual([1, 0])
   })
@@ -111,7 +117,11 @@ describe('a message', () => {
       contentType: 'application/x-measure',
       responseTopic: 'answers/1',
       correlationData: Buffer.from([1, 2, 0, 255]),
-      userProperties: [['z', '1'], ['a', '2'], ['z', '1']] as const,
+      userProperties: [
+        ['z', '1'],
+        ['a', '2'],
+        ['z', '1'],
+      ] as const,
     }
     client.send({ type: 'publish', topic: 'a', payload, qos: 1, dup: false, retain: false, packetId: 900, properties })
     awaitMessages(stage, client, 1)
@@ -176,7 +186,12 @@ describe('acknowledgements', () => {
     expect(client.nowMs - fastAloneMs).toBeLessThan(250)
     const ids = [slowTopic, fastTopic, fastTopic, slowTopic, fastTopic].map((topic) => client.publish(topic, 'x'))
     stage.until(() => client.of('puback').length === ids.length + 1, 'every PUBACK')
-    expect(client.of('puback').slice(1).map((packet) => packet.packetId)).toEqual(ids)
+    expect(
+      client
+        .of('puback')
+        .slice(1)
+        .map((packet) => packet.packetId),
+    ).toEqual(ids)
   })
 
   test('of a subscriber bound its window: 16 in 3.1.1, Receive Maximum in MQTT 5', () => {

@@ -5,7 +5,7 @@
  * At a topic shard the same call (`attach`) says "these are the session's subscriptions here" and "send its messages to me"; it is repeated in every term of the shard.
  */
 import type { Host } from '../host.ts'
-import { shardsOfFilter, type ShardCounts } from '../shards.ts'
+import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import type { Subscription } from '../wire/messages.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ShardDomain } from './shard-domain.ts'
@@ -56,7 +56,10 @@ export class Subscriptions {
    * Runs a change once those before it are done. `edit` gets the list as it is then and returns the new one, with the filters that it added, changed or removed;
    * `done` is called when everyone who has to know it has it durably.
    */
-  run(edit: (list: readonly Subscription[]) => { readonly list: readonly Subscription[]; readonly touched: readonly string[] }, done: () => void): void {
+  run(
+    edit: (list: readonly Subscription[]) => { readonly list: readonly Subscription[]; readonly touched: readonly string[] },
+    done: () => void,
+  ): void {
     const start = () => {
       const { list, touched } = edit(this.list)
       if (touched.length === 0) {

@@ -1,0 +1,163 @@
+import { describe, expect, test } from 'vitest'
+import { encodeLogRecord, scanRecords } from '../volume/log-record.ts'
+import type { Volume } from '../volume/volume.ts'
+import { Reader, Writer } from '../wire/codec.ts'
+import { storedMessageField } from '../wire/messages.ts'
+import { type FoundMessage, MessageIndex, type MessageQuery } from './message-index.ts'
+import { messageRecord, RECORD_VERSION, topicCheckpoint, topicRecordType } from './topic-records.ts'
+
+const SEALED_AT = 8192
+const RETENTION_MS = 1000
+
+/** As much of a volume as the index uses: a log in memory that is durable at once, and can be trimmed. */
+class LogInMemory {
+  trimOffset = 0
+  reads = 0
+  private bytes = Buffer.alloc(1 << 22)
+  private end = 0
+
+  get endOffset(): number {
+    return this.end
+  }
+
+  get durableOffset(): number {
+    return this.end
+  }
+
+  append(type: number, version: number, writeBody: (writer: Writer) => void): number {
+    const record = encodeLogRecord(type, version, writeBody)
+    const offset = this.end
+    record.copy(this.bytes, offset)
+    this.end += record.length
+    return offset
+  }
+
+  read(offset: number, length: number, done: (bytes: Buffer | undefined) => void): void {
+    this.reads++
+    if (offset < this.trimOffset || offset >= this.end) {
+      done(undefined)
+      return
+    }
+    const bytes = this.bytes.subarray(offset, Math.min(this.end, offset + length))
+    done(bytes.subarray(0, scanRecords(bytes, 0).end))
+  }
+
+  get asVolume(): Volume {
+    return this as unknown as Volume
+  }
+}
+
+class Archive {
+  readonly log = new LogInMemory()
+  index = new MessageIndex()
+  ageMs = 0
+
+  constructor() {
+    // As in a real log, the first record is not a message.
+    this.log.append(1, 1, (writer) => writer.u32(1))
+  }
+
+  /** Stores a message whose text is its own time. */
+  store(topic: string, storedAtMs: number): void {
+    const writer = new Writer().begin()
+    storedMessageField.write(writer, {
+      topic,
+      publisher: 'p',
+      qos: 1,
+      retain: false,
+      publishedAtMs: storedAtMs,
+      properties: Buffer.alloc(0),
+      payload: Buffer.from(`${storedAtMs}`),
+    })
+    const message = Buffer.from(writer.finish())
+    const offset = this.log.append(topicRecordType.message, RECORD_VERSION, (record) =>
+      messageRecord.write(record, { epoch: 1, sequence: 1, storedAtMs, message }),
+    )
+    this.index.add(topic, offset, storedAtMs)
+    this.index.sealIfFull(this.log.asVolume, this.ageMs)
+  }
+
+  find(query: Partial<MessageQuery>): { readonly messages: readonly FoundMessage[]; readonly more: boolean } | undefined {
+    let answer: { readonly messages: readonly FoundMessage[]; readonly more: boolean } | undefined
+    const whole = { topic: 'a', fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, afterOffset: 0, limit: 100_000 }
+    this.index.query(this.log.asVolume, { ...whole, ...query }, (found) => {
+      answer = found
+    })
+    return answer
+  }
+
+  times(query: Partial<MessageQuery> = {}): readonly number[] | undefined {
+    return this.find(query)?.messages.map(({ storedAtMs }) => storedAtMs)
+  }
+
+  /** The index as the next owner has it: from a checkpoint that went through bytes. */
+  static restored(from: Archive): MessageIndex {
+    const writer = new Writer().begin()
+    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], ...from.index.snapshot() })
+    const index = new MessageIndex()
+    index.restore(topicCheckpoint.read(new Reader(writer.finish())))
+    return index
+  }
+}
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i)
+
+describe('the message index', () => {
+  test('finds a topic over sealed and open stretches, in order, whatever lies between', () => {
+    const archive = new Archive()
+    for (let i = 0; i < 2 * SEALED_AT + 100; i++) archive.store(i % 1000 === 7 ? 'rare' : 'a', i)
+    expect(archive.times({ topic: 'rare' })).toEqual(range(0, 2 * SEALED_AT + 100).filter((i) => i % 1000 === 7))
+    expect(archive.times()?.length).toBe(2 * SEALED_AT + 100 - 17)
+    expect(archive.times({ topic: 'never' })).toEqual([])
+    archive.index = Archive.restored(archive)
+    expect(archive.times()?.length).toBe(2 * SEALED_AT + 100 - 17)
+  })
+
+  test('leaves out the stretches whose times lie outside, unread', () => {
+    const archive = new Archive()
+    for (let i = 0; i < 2 * SEALED_AT; i++) archive.store('a', i)
+    archive.log.reads = 0
+    expect(archive.times({ fromMs: 3 * SEALED_AT })).toEqual([])
+    expect(archive.log.reads).toBe(0)
+    expect(archive.times({ fromMs: SEALED_AT - 2, toMs: SEALED_AT + 1 })).toEqual(range(SEALED_AT - 2, SEALED_AT + 2))
+  })
+
+  test('says that there is more when there is, and goes on after the last offset given', () => {
+    const archive = new Archive()
+    for (let i = 0; i < 250; i++) archive.store('a', i)
+    const pages: number[] = []
+    let afterOffset = 0
+    for (;;) {
+      const found = archive.find({ limit: 100, afterOffset })!
+      pages.push(found.messages.length)
+      if (!found.more) break
+      afterOffset = found.messages.at(-1)!.offset
+    }
+    expect(pages).toEqual([100, 100, 50])
+    expect(archive.find({ limit: 250 })!.more).toBe(false)
+  })
+
+  test('forgets what was sealed before the retention, and says where the log may begin', () => {
+    const archive = new Archive()
+    for (let i = 0; i < SEALED_AT; i++) archive.store('a', i)
+    archive.ageMs = 500
+    for (let i = SEALED_AT; i < 2 * SEALED_AT + 10; i++) archive.store('a', i)
+    expect(archive.index.expire(RETENTION_MS, RETENTION_MS)).toBeLessThan(100)
+    const keepFrom = archive.index.expire(RETENTION_MS + 1, RETENTION_MS)
+    archive.log.trimOffset = keepFrom
+    expect(archive.times()).toEqual(range(SEALED_AT, 2 * SEALED_AT + 10))
+    archive.log.trimOffset = archive.index.expire(10 * RETENTION_MS, RETENTION_MS)
+    expect(archive.times()).toEqual(range(2 * SEALED_AT, 2 * SEALED_AT + 10))
+  })
+
+  test('restored from before a trim knows no more than the log holds', () => {
+    const archive = new Archive()
+    for (let i = 0; i < 2 * SEALED_AT + 10; i++) archive.store('a', i)
+    const restored = Archive.restored(archive)
+    archive.log.trimOffset = archive.index.expire(10 * RETENTION_MS, RETENTION_MS)
+    archive.index = restored
+    expect(archive.find({})).toBeUndefined()
+    restored.dropBefore(archive.log.trimOffset)
+    expect(archive.times()).toEqual(range(2 * SEALED_AT, 2 * SEALED_AT + 10))
+  })
+})
