@@ -205,7 +205,7 @@ function notOwner(name: MessageName): Message {
     case 'sessionOpened':
       return { name: 'sessionOpened', outcome: 'not-owner', sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [] }
     case 'sessionsResumed':
-      return { name: 'sessionsResumed', outcome: 'not-owner', superseded: [] }
+      return { name: 'sessionsResumed', outcome: 'not-owner', superseded: [], lost: [] }
     case 'published':
       return { name: 'published', outcome: 'not-owner', offset: 0, matched: false }
     case 'attached':

@@ -274,15 +274,17 @@ export class SessionShard implements Shard {
 
   private resume(link: Link, request: MessageOf<'resumeSessions'>, reply: (message: Message) => void): void {
     const superseded: number[] = []
+    const lost: number[] = []
     for (const { clientId, epoch, handle } of request.sessions) {
       const session = this.sessions.get(clientId)
-      if (session === undefined || session.epoch !== epoch || !session.connected || this.opening.has(clientId)) superseded.push(handle)
+      if (session !== undefined && (session.epoch !== epoch || this.opening.has(clientId))) superseded.push(handle)
+      else if (session === undefined || !session.connected) lost.push(handle)
       else {
         session.link = link
         session.handle = handle
       }
     }
-    this.volume.whenDurable(() => reply({ name: 'sessionsResumed', outcome: 'done', superseded }))
+    this.volume.whenDurable(() => reply({ name: 'sessionsResumed', outcome: 'done', superseded, lost }))
   }
 
   // Subscriptions
@@ -313,8 +315,16 @@ export class SessionShard implements Shard {
   // Closing
 
   private closeSession(request: MessageOf<'closeSession'>, reply: (message: Message) => void): void {
+    const opening = this.opening.get(request.clientId)
+    if (request.epoch === 0 && opening !== undefined && isSameAttempt(opening.request, request)) {
+      // Not opened yet: to be told again once it is.
+      reply({ name: 'answer', outcome: 'not-owner' })
+      return
+    }
     const session = this.sessions.get(request.clientId)
-    if (session !== undefined && session.epoch === request.epoch && session.connected) this.disconnect(session, request.expirySeconds)
+    if (session?.connected === true && (session.epoch === request.epoch || (request.epoch === 0 && isSameAttempt(session, request)))) {
+      this.disconnect(session, request.expirySeconds)
+    }
     this.volume.whenDurable(() => reply({ name: 'answer', outcome: 'done' }))
   }
 

@@ -44,6 +44,18 @@ describe('a failover of a topic shard', () => {
     expect([publisher.closed, subscriber.closed]).toEqual([undefined, undefined])
   })
 
+  test('long ago does not make a publisher that was idle since a stranger', () => {
+    const stage = new Stage()
+    const client = stage.connect({ clientId: 'seldom', keepAliveSeconds: 0 })
+    const topic = stage.topicOn(0)
+    stage.publish(client, topic, 'before')
+    // The shard forgets who has not published for ten minutes; the proxy does not.
+    stage.run(13 * 60_000)
+    stage.publish(client, topic, 'after')
+    expect(stage.stored(topic)).toEqual(['before', 'after'])
+    expect(client.closed).toBeUndefined()
+  })
+
   test('at any moment of an append stores it once', () => {
     let repeated = 0
     for (let delayMs = 16; delayMs <= 40; delayMs += 3) {

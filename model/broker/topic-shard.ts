@@ -185,7 +185,7 @@ export class TopicShard implements Shard {
       reply({ name: 'published', outcome: 'fenced', offset: 0, matched: false })
       return
     }
-    if (request.sequence > fence.sequence + 1) {
+    if (request.sequence > Math.max(fence.sequence, request.confirmed) + 1) {
       reply({ name: 'published', outcome: 'gap', offset: 0, matched: false })
       return
     }

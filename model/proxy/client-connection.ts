@@ -32,6 +32,8 @@ export interface ProxyContext {
   newClientId(): string
   /** The connection is over; what the region has to know of it is told. */
   onClosed(client: ClientConnection): void
+  /** A connection that is over had asked for its session, and will never know the answer. */
+  onAbandoned(client: ClientConnection): void
 }
 
 /** MQTT 5 reason codes that the proxy gives of itself [MQTT 5.0, 2.4]. */
@@ -142,6 +144,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
 
   onMalformed(problem: Malformed): void {
     if (this.state === 'awaiting-connect') this.refuseMalformedConnect(problem)
+    else if (this.state === 'opening-session' && this.version === 5) this.refuse(problem.reasonCode, problem.text)
+    else if (this.state === 'opening-session') this.finish(problem.text, 'close')
     else this.disconnect(problem.reasonCode, `${problem.text} [${problem.statement}]`)
   }
 
@@ -189,6 +193,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
         if (this.askingTerm === term) this.askingTerm = -1
         if (this.state !== 'opening-session') {
           if (outcome.kind === 'reply' && outcome.message.outcome === 'opened') this.openedTooLate(outcome.message.epoch, term)
+          // It may have been opened all the same, for nobody.
+          else if (outcome.kind === 'unknown' && this.isClosed() && !this.wasConnected) context.onAbandoned(this)
           return
         }
         if (outcome.kind === 'reply' && outcome.message.outcome === 'opened') this.opened(outcome.message, term)
@@ -302,23 +308,23 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
     const message = this.encodeMessage(packet)
     const lane = context.laneOf(shard)
     if (packet.qos === 0) {
-      lane.passOn({ shard, clientId, epoch, sequence: 0, message })
+      lane.passOn({ shard, clientId, epoch, sequence: 0, confirmed: 0, message })
       return
     }
     this.inbound ??= new Inbound()
     const answered = this.inbound.received(packet.packetId)
     if (this.inbound.open > INBOUND_LIMIT) this.hold()
+    const stream = this.inbound.streamTo(shard, clientId, epoch)
     lane.append({
-      clientId,
-      epoch,
-      sequence: this.inbound.nextSequence(shard),
+      stream,
+      sequence: ++stream.last,
       message,
-      done: (result) => {
+      done: (result, matched) => {
         if (this.isClosed()) return
         if (result === 'fenced') this.superseded()
         else if (result === 'gap') this.disconnect(reason.implementationSpecific, 'an earlier publish is missing at its shard')
         else {
-          answered(result === 'stored-unmatched' && this.version === 5 ? reason.noMatchingSubscribers : reason.success)
+          answered(!matched && this.version === 5 ? reason.noMatchingSubscribers : reason.success)
           this.flush()
         }
       },
@@ -454,6 +460,11 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
   /** Whether the region knows of this connection, so that its end has to be told. */
   get wasConnected(): boolean {
     return this.epoch > 0
+  }
+
+  /** The session was closed or ended meanwhile, as for one whose proxy was out of reach; nobody has taken it over. */
+  sessionLost(): void {
+    this.disconnect(reason.serverBusy, 'session lost')
   }
 
   /** Another connection has the session now. */

@@ -1,4 +1,5 @@
 /** A client's publishes on their way into the region, and their acknowledgements, which leave in the order in which the publishes came [MQTT-4.6.0-2]. */
+import type { AppendStream } from './publish-lane.ts'
 
 interface Slot {
   readonly packetId: number
@@ -8,18 +9,21 @@ interface Slot {
 
 export class Inbound {
   private slots: Slot[] = []
-  /** Appends sent so far in this session epoch, by topic shard. */
-  private readonly sequences = new Map<number, number>()
+  /** By topic shard. */
+  private readonly streams = new Map<number, AppendStream>()
 
   /** Publishes without an acknowledgement yet. */
   get open(): number {
     return this.slots.length
   }
 
-  nextSequence(shard: number): number {
-    const sequence = (this.sequences.get(shard) ?? 0) + 1
-    this.sequences.set(shard, sequence)
-    return sequence
+  streamTo(shard: number, clientId: string, epoch: number): AppendStream {
+    let stream = this.streams.get(shard)
+    if (stream === undefined) {
+      stream = { clientId, epoch, last: 0, confirmed: 0 }
+      this.streams.set(shard, stream)
+    }
+    return stream
   }
 
   received(packetId: number): (reasonCode: number) => void {

@@ -24,14 +24,14 @@ export interface ProxyConfig {
 }
 
 export function bootProxy(config: ProxyConfig): Boot {
-  return (host) => new Proxy(host, config)
+  return (host) => new MqttProxy(host, config)
 }
 
 /** Sessions named in one `resumeSessions`. */
 const RESUME_BATCH = 500
 const RESUME_RETRY_MS = 200
 
-class Proxy implements Process, ProxyContext, BrokerLinksOwner {
+class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   readonly host: Host
   readonly counts: ShardCounts
   readonly settings: ServiceSettings
@@ -102,8 +102,16 @@ class Proxy implements Process, ProxyContext, BrokerLinksOwner {
   onClosed(client: ClientConnection): void {
     this.clients.delete(client.handle)
     if (!client.wasConnected) return
-    const { clientId, epoch, sessionDomain, sessionExpirySeconds } = client
-    this.closings.add(sessionDomain, { clientId, epoch, expirySeconds: sessionExpirySeconds })
+    this.tellClosed(client)
+  }
+
+  onAbandoned(client: ClientConnection): void {
+    this.tellClosed(client)
+  }
+
+  private tellClosed({ clientId, epoch, handle, sessionDomain, sessionExpirySeconds: expirySeconds }: ClientConnection): void {
+    const { machine: proxy, bootId } = this.host
+    this.closings.add(sessionDomain, { clientId, epoch, proxy, bootId, handle, expirySeconds })
   }
 
   // What brokers say
@@ -188,9 +196,11 @@ class Proxy implements Process, ProxyContext, BrokerLinksOwner {
           return
         }
         const superseded = new Set(outcome.message.superseded)
+        const lost = new Set(outcome.message.lost)
         for (const client of batch) {
           if (client.isClosed()) continue
           if (superseded.has(client.handle)) client.superseded()
+          else if (lost.has(client.handle)) client.sessionLost()
           else client.confirmed(term)
         }
       },
@@ -213,8 +223,10 @@ class Proxy implements Process, ProxyContext, BrokerLinksOwner {
   /** Clients whose session, or a shard that they subscribe at, has been out of reach for too long: elsewhere they may be served. */
   private closeUnreachable(): void {
     const nowMs = this.host.nowMs()
+    const { unreachableCloseMs, pingIntervalMs } = this.settings.proxy
     for (const domain of this.domains) {
-      if (domain.clients.size === 0 || nowMs - domain.lastReachedMs < this.settings.proxy.unreachableCloseMs) continue
+      // Out of reach is counted from the first ping without an answer, an interval after the last that had one.
+      if (domain.clients.size === 0 || nowMs - domain.lastReachedMs < unreachableCloseMs + pingIntervalMs) continue
       this.host.reached('client closed because its session is out of reach')
       for (const client of [...domain.clients]) client.disconnect(reason.serverBusy, `shard ${domain.shard} out of reach`)
     }

@@ -6,14 +6,23 @@ import type { Host, Timer } from '../host.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
-export type AppendResult = 'stored' | 'stored-unmatched' | 'fenced' | 'gap'
+export type AppendResult = 'stored' | 'fenced' | 'gap'
 
-export interface Append {
+/** One session epoch's appends to one shard. */
+export interface AppendStream {
   readonly clientId: string
   readonly epoch: number
+  /** The last sequence given, and the last known to be stored. */
+  last: number
+  confirmed: number
+}
+
+export interface Append {
+  readonly stream: AppendStream
   readonly sequence: number
   readonly message: Buffer
-  readonly done: (result: AppendResult) => void
+  /** `matched`: somebody subscribes to the topic. */
+  readonly done: (result: AppendResult, matched: boolean) => void
 }
 
 interface Entry {
@@ -67,26 +76,39 @@ export class PublishLane {
     const { attempt } = this
     while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent++]!
-      const { clientId, epoch, sequence, message } = entry.append
-      link.request({ name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, message }, this.timeoutMs, (outcome) => {
-        if (outcome.kind === 'reply' && outcome.message.outcome !== 'not-owner') {
-          const { outcome: result, matched } = outcome.message
-          this.settle(entry, result === 'stored' && !matched ? 'stored-unmatched' : result)
-        } else if (attempt === this.attempt && !entry.answered) this.retryLater()
+      const { stream, sequence, message } = entry.append
+      const { clientId, epoch, confirmed } = stream
+      const request = { name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, confirmed, message } as const
+      link.request(request, this.timeoutMs, (outcome) => {
+        const answer = outcome.kind === 'reply' ? outcome.message : undefined
+        const definite = answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
+        if (definite) this.settle(entry, answer.outcome as AppendResult, answer.matched)
+        else if (attempt === this.attempt && !entry.answered) this.retryLater()
       })
     }
   }
 
-  private settle(entry: Entry, result: AppendResult): void {
+  /** Whether an earlier append of the same stream is still to be answered: refused, it leaves a gap before this one, which closes when both are sent again. */
+  private isBehindAnother(entry: Entry): boolean {
+    for (const other of this.entries) {
+      if (other === entry) return false
+      if (!other.answered && other.append.stream === entry.append.stream) return true
+    }
+    return false
+  }
+
+  private settle(entry: Entry, result: AppendResult, matched: boolean): void {
     if (entry.answered) return
     entry.answered = true
+    const { stream, sequence } = entry.append
+    if (result === 'stored') stream.confirmed = Math.max(stream.confirmed, sequence)
     let settled = 0
     while (settled < this.entries.length && this.entries[settled]!.answered) settled++
     if (settled > 0) {
       this.entries.splice(0, settled)
       this.sent = Math.max(0, this.sent - settled)
     }
-    entry.append.done(result)
+    entry.append.done(result, matched)
   }
 
   private retryLater(): void {

@@ -3,7 +3,11 @@ import type { ShardDomain } from './shard-domain.ts'
 
 interface Closing {
   readonly clientId: string
+  /** 0: not known, the open had no answer. */
   readonly epoch: number
+  readonly proxy: string
+  readonly bootId: number
+  readonly handle: number
   readonly expirySeconds: number
 }
 

@@ -103,16 +103,24 @@ export const messages = {
     number: 34,
     body: { shard: u16, clientId: utf8, epoch: u32, version: u32, subscriptions: list(subscriptionField) },
   },
-  closeSession: { number: 35, body: { shard: u16, clientId: utf8, epoch: u32, expirySeconds: u32 } },
+  /** Closes the connection of that epoch; with epoch 0, whose open had no answer, the one of that attempt. */
+  closeSession: {
+    number: 35,
+    body: { shard: u16, clientId: utf8, epoch: u32, proxy: utf8, bootId: u32, handle: u32, expirySeconds: u32 },
+  },
   resumeSessions: { number: 36, body: { shard: u16, sessions: list(record({ clientId: utf8, epoch: u32, handle: u32 })) } },
-  sessionsResumed: { number: 37, body: { outcome: oneOf('done', 'not-owner'), superseded: list(u32) } },
+  /** `superseded`: another connection has the session. `lost`: nobody has, it was closed or ended meanwhile. */
+  sessionsResumed: { number: 37, body: { outcome: oneOf('done', 'not-owner'), superseded: list(u32), lost: list(u32) } },
   /** From the session shard to the proxy: another connection took the session over, or it ended. */
   kickSession: { number: 38, body: { clientId: utf8, epoch: u32, handle: u32 } },
   kicked: { number: 39, body: {} },
 
   // Proxy and topic shard
-  /** `sequence` numbers a session epoch's appends to one shard from 1 without gaps; 0 for QoS 0, which is not stored. */
-  publish: { number: 50, body: { shard: u16, clientId: utf8, epoch: u32, sequence: u32, message: bytes } },
+  /**
+   * `sequence` numbers a session epoch's appends to one shard from 1 without gaps; 0 for QoS 0, which is not stored. Up to `confirmed` the proxy knows them
+   * stored: a shard that has forgotten an idle publisher goes on from there.
+   */
+  publish: { number: 50, body: { shard: u16, clientId: utf8, epoch: u32, sequence: u32, confirmed: u32, message: bytes } },
   published: { number: 51, body: { outcome: oneOf('stored', 'not-owner', 'fenced', 'gap'), offset: u53, matched: bool } },
   /** Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link. */
   attach: {
