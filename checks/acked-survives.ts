@@ -7,8 +7,8 @@
  */
 import type { Check, Shared } from './check.ts'
 import { IntervalSet, missingRuns } from './intervals.ts'
-import type { Flow } from './state.ts'
 import { describeRuns, type Evidence, Findings, seconds } from './promise.ts'
+import type { Flow } from './state.ts'
 
 export interface AckedSurvives extends Check {
   /** Acknowledged messages that were not read back. */

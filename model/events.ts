@@ -14,12 +14,24 @@ export type ServiceEvent =
   | { readonly kind: 'copy-refused'; readonly volume: number; readonly epoch: number; readonly promisedEpoch: number }
   | { readonly kind: 'copy-torn-tail-cut'; readonly volume: number; readonly fromSize: number; readonly toSize: number }
   | { readonly kind: 'copy-state-changed'; readonly volume: number; readonly copy: string; readonly state: string }
-  | { readonly kind: 'volume-attached'; readonly volume: number; readonly epoch: number; readonly size: number; readonly repairedCopies: number }
+  | {
+      readonly kind: 'volume-attached'
+      readonly volume: number
+      readonly epoch: number
+      readonly size: number
+      readonly repairedCopies: number
+    }
   | { readonly kind: 'volume-lost'; readonly volume: number; readonly epoch: number; readonly reason: string }
   // Broker
   | { readonly kind: 'shard-state-changed'; readonly shard: number; readonly epoch: number; readonly from: string; readonly to: string }
   | { readonly kind: 'owner-found-silent'; readonly shard: number; readonly epoch: number }
-  | { readonly kind: 'session-opened'; readonly clientId: string; readonly epoch: number; readonly proxy: string; readonly sessionPresent: boolean }
+  | {
+      readonly kind: 'session-opened'
+      readonly clientId: string
+      readonly epoch: number
+      readonly proxy: string
+      readonly sessionPresent: boolean
+    }
   | { readonly kind: 'session-taken-over'; readonly clientId: string; readonly epoch: number; readonly by: 'kicked' | 'lease-ended' }
   | { readonly kind: 'session-ended'; readonly clientId: string; readonly incarnation: number }
   // Proxy

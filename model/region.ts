@@ -63,7 +63,7 @@ interface Place {
   readonly host: string
 }
 
-export function zoneNames(zones: number): readonly string[] {
+function zoneNames(zones: number): readonly string[] {
   return Array.from({ length: zones }, (_, i) => `az${i + 1}`)
 }
 

@@ -33,7 +33,7 @@ export function shardsOfFilter(counts: ShardCounts, filter: string): readonly nu
 }
 
 /** How many packet ids each topic shard has to itself. */
-export function packetIdWidth(counts: ShardCounts): number {
+function packetIdWidth(counts: ShardCounts): number {
   return Math.floor(65_535 / counts.topicShards)
 }
 

@@ -22,7 +22,7 @@ export interface ClientMachine extends Selectable {
 
 export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '198.51.100.1' } as const
 
-export function clientCount(scenario: Scenario): number {
+function clientCount(scenario: Scenario): number {
   return scenario.clients.reduce((sum, group) => sum + group.count, 0)
 }
 
@@ -54,7 +54,7 @@ function overlay<T extends object>(defaults: T, given: { readonly [K in keyof T]
 }
 
 /** The service's settings: the defaults, and over them what the scenario sets. */
-export function settingsOf(scenario: Scenario): ServiceSettings {
+function settingsOf(scenario: Scenario): ServiceSettings {
   return overlay(defaultSettings, scenario.region.settings)
 }
 

@@ -20,7 +20,7 @@ function durationProblem(value: unknown): string {
   return `not a duration: ${JSON.stringify(value)}. allowed: a number with ms, s, m or h, such as 30s, 500ms or 2m`
 }
 
-export function parseDuration(text: string): number {
+function parseDuration(text: string): number {
   const [, amount, unit] = DURATION.exec(text)!
   return Math.round(Number(amount) * unitMs[unit as keyof typeof unitMs])
 }

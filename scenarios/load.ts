@@ -113,7 +113,7 @@ const faultShape = Object.fromEntries(
 ) as Record<ScenarioFault['kind'], object>
 
 /** The selectors of a fault with the keys they stand under. */
-export function selectorsOf(fault: ScenarioFault): readonly (readonly [string, Selector])[] {
+function selectorsOf(fault: ScenarioFault): readonly (readonly [string, Selector])[] {
   if ('machines' in fault) return [['machines', fault.machines]]
   if ('from' in fault) {
     return [

@@ -67,7 +67,7 @@ const optionalNumbers = <T extends object>(defaults: T) =>
     ) as { [K in keyof T]: z.ZodOptional<z.ZodNumber> },
   )
 
-export const settingsSchema = strict({
+const settingsSchema = strict({
   nameserver: optionalNumbers(defaultSettings.nameserver).optional(),
   broker: optionalNumbers(defaultSettings.broker).optional(),
   volume: optionalNumbers(defaultSettings.volume).optional(),

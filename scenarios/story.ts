@@ -29,11 +29,11 @@ interface Thread {
   readonly tell: (thread: Thread) => string
 }
 
-export function formatSeconds(timeUs: number): string {
+function formatSeconds(timeUs: number): string {
   return `${(timeUs / 1_000_000).toFixed(timeUs < 10_000_000 ? 2 : 1)} s`
 }
 
-export function listNames(names: readonly string[], limit = 4): string {
+function listNames(names: readonly string[], limit = 4): string {
   if (names.length <= 1) return names.join('')
   const shown = names.length > limit ? [...names.slice(0, limit - 1), `${names.length - limit + 1} others`] : [...names]
   return `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`

@@ -191,18 +191,18 @@ export class Machine implements LinkEnd, EventTarget {
   /** Ends the process in its own way, and by force after `withinUs`. It stays down. */
   stop(withinUs: number): void {
     this.isStopped = true
-    const { process, program, kernel } = this
-    if (process === undefined) return
+    const { process: running, program, kernel } = this
+    if (running === undefined) return
     const code = this.index * kindsPerMachine + STOP
     if (program?.stop === undefined) {
       this.endProcess('stopped', undefined)
       return
     }
-    kernel.schedule(kernel.nowUs + withinUs, code, this, process, 0)
+    kernel.schedule(kernel.nowUs + withinUs, code, this, running, 0)
     const run = () => {
-      if (this.process !== process) return
+      if (this.process !== running) return
       this.enter()
-      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, process, 0))
+      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, running, 0))
       this.leave()
     }
     const asked: EventTarget = { fire: () => this.dispatch({ run }, STOP, undefined, 0), describe: () => 'the process is asked to stop' }
@@ -245,9 +245,9 @@ export class Machine implements LinkEnd, EventTarget {
   }
 
   private endProcess(cause: EndCause, error: string | undefined): void {
-    const { process } = this
-    if (process === undefined) return
-    process.isAlive = false
+    const { process: ended } = this
+    if (ended === undefined) return
+    ended.isAlive = false
     this.process = undefined
     this.program = undefined
     for (const joint of this.joints) joint.reset()

@@ -95,7 +95,7 @@ export class SessionQueue {
       return true
     }
     this.advance()
-    while (this.beyond !== undefined && this.beyond.delete(this.base)) this.advance()
+    while (this.beyond?.delete(this.base)) this.advance()
     return true
   }
 

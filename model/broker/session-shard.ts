@@ -191,7 +191,7 @@ export class SessionShard implements Shard {
   private open(opening: Opening): void {
     const { clientId } = opening.request
     const session = this.sessions.get(clientId)
-    if (session !== undefined && session.connected && isSameAttempt(session, opening.request) && !this.opening.has(clientId)) {
+    if (session?.connected && isSameAttempt(session, opening.request) && !this.opening.has(clientId)) {
       session.link = opening.link
       this.answerOpened(session, opening.reply)
       return

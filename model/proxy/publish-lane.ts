@@ -81,7 +81,8 @@ export class PublishLane {
       const request = { name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, confirmed, message } as const
       link.request(request, this.timeoutMs, (outcome) => {
         const answer = outcome.kind === 'reply' ? outcome.message : undefined
-        const definite = answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
+        const definite =
+          answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
         if (definite) this.settle(entry, answer.outcome as AppendResult, answer.matched)
         else if (attempt === this.attempt && !entry.answered) this.retryLater()
       })
