@@ -3,7 +3,7 @@
  * from a test file of its own. What only one world can do (power loss, partitions, damaged disks) is tested beside that world.
  */
 import { describe } from 'vitest'
-import { checkIn, type Harness, type MakeHarness } from './contract/bench.contract.ts'
+import { checkIn, type MakeHarness } from './contract/bench.contract.ts'
 import { connectionContract } from './contract/connections.contract.ts'
 import { datagramContract } from './contract/datagrams.contract.ts'
 import { filesContract } from './contract/files.contract.ts'
@@ -12,7 +12,7 @@ import { processContract } from './contract/processes.contract.ts'
 import { randomContract, timerContract } from './contract/time.contract.ts'
 import { worldContract } from './contract/world.contract.ts'
 
-export type { Harness, MakeHarness }
+export type { MakeHarness }
 
 export function hostContract(name: string, makeHarness: MakeHarness): void {
   const check = checkIn(makeHarness)

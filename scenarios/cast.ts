@@ -22,10 +22,6 @@ export interface ClientMachine extends Selectable {
 
 export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '198.51.100.1' } as const
 
-function clientCount(scenario: Scenario): number {
-  return scenario.clients.reduce((sum, group) => sum + group.count, 0)
-}
-
 /** The machines of the clients: of one group each, so that every client of a machine is alike. */
 export function clientMachines(scenario: Scenario): readonly ClientMachine[] {
   const machines: ClientMachine[] = []
