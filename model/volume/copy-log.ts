@@ -134,12 +134,14 @@ export class CopyLog {
 
   /**
    * Makes the log end at `limit`, or before it where a record is not sound, in a newly written and synced last segment.
-   * Where it fails, the old file still stands, and the same may be tried again.
+   * Where it fails, the old last segment still stands, and the same may be tried again; whole segments behind the limit are gone by then, and `size` says so.
    */
   rewriteTail(limit: number, done: (ok: boolean) => void): void {
     const files = this.host.files
     while (this.segments.length > 0 && this.segments[this.segments.length - 1]!.start >= limit) {
-      files.remove(this.segments.pop()!.name)
+      const { name, start } = this.segments.pop()!
+      files.remove(name)
+      this.endsAt(start)
     }
     const segment = this.segments[this.segments.length - 1]
     if (segment === undefined) {
@@ -183,6 +185,12 @@ export class CopyLog {
         done(true)
       })
     })
+  }
+
+  /** The segment that began at `start` is gone; all before it was synced before it was begun. */
+  private endsAt(start: number): void {
+    this.size = start
+    this.durableSize = Math.min(this.durableSize, start)
   }
 
   private settledAt(size: number): void {

@@ -328,6 +328,48 @@ describe('a copy', () => {
     harness.conclude()
   })
 
+  test('claims no epoch of which it has no byte, where a cut over several segments failed half way', () => {
+    const harness = new Harness()
+    harness.disk.work(100)
+    for (const epoch of [2, 3, 4]) {
+      harness.prepare(epoch)
+      harness.disk.work(100)
+      harness.append(80, 0)
+      harness.append(80, 0)
+      harness.disk.work(100)
+    }
+    expect(harness.disk.list('v0/log-')).toHaveLength(3)
+    harness.prepare(6)
+    harness.disk.work(100)
+    harness.disk.failingSyncs = 1
+    harness.cut(90)
+    harness.disk.work(100)
+    expect(harness.sent).toBeUndefined()
+    harness.prepare(7)
+    harness.disk.work(100)
+    // The segments of epochs 3 and 4 are gone; the cut within the first one failed.
+    expect(harness.answered).toMatchObject({ outcome: 'promised', size: 180, epochs: [{ epoch: 2, offset: 0 }] })
+    harness.conclude()
+  })
+
+  test('goes on at the trim offset after the sync failed that was to record it', () => {
+    const disk = new Disk()
+    const store = new CopyStore(hostOn(disk), 0, 100, 3000)
+    const link = {}
+    const outcomes: string[] = []
+    const prepare = { name: 'volumePrepare', volume: 0, epoch: 1, owner: 'a' } as const
+    const append = { name: 'volumeAppend', volume: 0, epoch: 1, dataEpoch: 1, offset: 0, markOffset: 0, bytes: record(1, 10) } as const
+    store.prepare(link, prepare, ({ outcome, size }) => outcomes.push(`${outcome} ${size}`))
+    store.append(link, append, ({ outcome, size }) => outcomes.push(`${outcome} ${size}`))
+    disk.work(100)
+    disk.failingSyncs = 1
+    store.trim(link, { name: 'volumeTrim', volume: 0, epoch: 1, offset: 1000 }, (outcome) => outcomes.push(outcome))
+    store.prepare(link, prepare, ({ outcome, size, trimOffset }) => outcomes.push(`${outcome} ${size} ${trimOffset}`))
+    store.append(link, { ...append, offset: 1000 }, ({ outcome, size }) => outcomes.push(`${outcome} ${size}`))
+    disk.work(100)
+    expect(outcomes).toEqual(['promised 0', 'durable 20', 'not-owner', 'promised 1000 1000', 'durable 1020'])
+  })
+
   test('refuses an older owner for good, power loss or not', () => {
     const harness = new Harness()
     harness.disk.work(100)

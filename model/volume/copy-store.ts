@@ -8,7 +8,8 @@
  * - Writes are taken only over the link that last prepared: what an earlier link still has under way (a cut above all) comes to nothing.
  *
  * The history says that an epoch begins at an offset before its first byte is in the log, and after every byte before it is synced.
- * An epoch without a byte is dropped on start, so a torn tail never claims an epoch it has not got. A cut is durable in the log before it is in the history.
+ * A cut is durable in the log before it is in the history. Wherever the end of the log was written anew (start, failed sync, cut) the history is then fitted
+ * to where the log really ends: a copy that claims an epoch of which it has no byte would be held equal to another past its own end.
  *
  * After a failed sync the copy takes nothing (`suspect`) until the owner prepares again; then it cuts its log back to what is known to be durable.
  */
@@ -107,7 +108,7 @@ export class CopyStore {
             this.endWrite('failed', reply)
             return
           }
-          this.meta.commit([{ kind: 'cut', offset: message.offset }], (saved) => {
+          this.fitFacts((saved) => {
             if (!saved) this.state = 'suspect'
             this.endWrite(saved ? 'durable' : 'failed', reply)
           })
@@ -281,13 +282,12 @@ export class CopyStore {
         done(true)
         return
       }
-      const offset = this.log.durableSize
-      this.log.rewriteTail(offset, (ok) => {
+      this.log.rewriteTail(this.log.durableSize, (ok) => {
         if (!ok) {
           done(false)
           return
         }
-        this.meta.commit([{ kind: 'cut', offset }], (saved) => {
+        this.fitFacts((saved) => {
           if (saved) {
             this.state = 'serving'
             this.host.reached('copy repaired after a failed sync')
@@ -331,16 +331,23 @@ export class CopyStore {
   }
 
   private recoverFacts(): void {
-    const { trimOffset } = this.meta
-    const fact: Fact = this.log.size < trimOffset ? { kind: 'reset', offset: trimOffset } : { kind: 'cut', offset: this.log.size }
-    this.meta.commit([fact], (saved) => {
+    this.fitFacts((saved) => {
       if (!saved) {
         this.host.setTimer(RETRY_MS, () => this.recoverFacts())
         return
       }
-      this.log.dropBelow(this.meta.trimOffset)
       this.state = 'serving'
       this.finish()
+    })
+  }
+
+  /** The log's end was written anew: the history ends where it does, and a trim that a failed sync or a restart kept from the log is done. */
+  private fitFacts(done: (saved: boolean) => void): void {
+    const { trimOffset } = this.meta
+    const fact: Fact = this.log.size < trimOffset ? { kind: 'reset', offset: trimOffset } : { kind: 'cut', offset: this.log.size }
+    this.meta.commit([fact], (saved) => {
+      if (saved) this.log.dropBelow(trimOffset)
+      done(saved)
     })
   }
 
