@@ -3,6 +3,7 @@
  * force. The client's own conduct is taken as it comes; a client that sends rubbish is no fault of the service, and is read no further.
  */
 import type { Packet } from 'mqtt-packet'
+import { appended } from './collections.ts'
 import type { AcknowledgementKind, FrameSink, PublishFrame } from './decoder.ts'
 import type { Ledger } from './ledger.ts'
 import { isPayloadHeader, publisherAt, sequenceAt } from './payload.ts'
@@ -138,16 +139,14 @@ export class FromClient implements FrameSink {
           subscriptions,
           requestedQos: packet.subscriptions.map((each) => each.qos),
         }
-        if (connection.openSubscribes === undefined) connection.openSubscribes = []
-        connection.openSubscribes.push(open)
+        connection.openSubscribes = appended(connection.openSubscribes, open)
         return
       }
       case 'unsubscribe': {
         const session = sessionOf(this.ledger, connection)
         for (const filter of packet.unsubscriptions) this.ledger.leave(session, filter)
         const open: OpenUnsubscribe = { packetId: packet.messageId ?? 0, filters: packet.unsubscriptions }
-        if (connection.openUnsubscribes === undefined) connection.openUnsubscribes = []
-        connection.openUnsubscribes.push(open)
+        connection.openUnsubscribes = appended(connection.openUnsubscribes, open)
         return
       }
       case 'disconnect': {

@@ -45,3 +45,8 @@ export function packetIdOf(counts: ShardCounts, shard: number, sequence: number)
   const width = packetIdWidth(counts)
   return 1 + shard * width + (sequence % width)
 }
+
+/** The topic shard whose messages have this packet id. */
+export function shardOfPacketId(counts: ShardCounts, packetId: number): number {
+  return Math.floor((packetId - 1) / packetIdWidth(counts))
+}

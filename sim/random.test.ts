@@ -1,3 +1,4 @@
+import seedrandom from 'seedrandom'
 import { describe, expect, test } from 'vitest'
 import { defaultLatency, delayOf, delayTable, medianOf, secondDelayOf } from './latency.ts'
 import { derivedKey, drawAt, drawKey, isWithin, RandomStreams } from './random.ts'
@@ -53,6 +54,15 @@ test('streams are the same for the same seed, name and purpose, and go on where 
   expect(take(other)).toEqual(first)
   expect(take(one)).not.toEqual(first)
   for (const value of take(one)) expect(value >= 0 && value < 1).toBe(true)
+})
+
+test('a stream is the alea of seed, name and purpose, number by number', () => {
+  const stream = new RandomStreams(7).stream('broker-1', 'jitter')
+  const alea = seedrandom.alea('7/broker-1/jitter')
+  for (let i = 0; i < 10_000; i++) {
+    if (i % 3 === 0) expect(stream.below(100)).toBe(Math.floor(alea() * 100))
+    else expect(stream.next()).toBe(alea())
+  }
 })
 
 describe('a table of delays', () => {

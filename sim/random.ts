@@ -8,19 +8,32 @@
 import seedrandom from 'seedrandom'
 import type { RandomStream } from '../model/host.ts'
 
+/** The package's alea takes 0.45 KB a stream, in closures. It makes the state here, from a seed; the state's steps are Baagøe's three lines. */
 class AleaStream implements RandomStream {
-  private readonly generate: () => number
+  private s0: number
+  private s1: number
+  private s2: number
+  private carry: number
 
   constructor(seed: string) {
-    this.generate = seedrandom.alea(seed)
+    const { s0, s1, s2, c } = seedrandom.alea(seed, { state: true }).state()
+    this.s0 = s0
+    this.s1 = s1
+    this.s2 = s2
+    this.carry = c
   }
 
   next(): number {
-    return this.generate()
+    const step = 2091639 * this.s0 + this.carry * 2.3283064365386963e-10
+    this.s0 = this.s1
+    this.s1 = this.s2
+    this.carry = step | 0
+    this.s2 = step - this.carry
+    return this.s2
   }
 
   below(bound: number): number {
-    return Math.floor(this.generate() * bound)
+    return Math.floor(this.next() * bound)
   }
 }
 

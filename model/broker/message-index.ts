@@ -19,10 +19,6 @@ const QUERY_BYTES = 4 << 20
 /** Messages read at a time where most are outside the time asked for. */
 const READ_AHEAD = 64
 
-interface OpenTopic {
-  readonly offsets: number[]
-}
-
 type Segment = TopicCheckpoint['segments'][number]
 type SegmentIndex = Value<typeof segmentIndexRecord>
 
@@ -41,7 +37,8 @@ export interface MessageQuery {
 }
 
 export class MessageIndex {
-  private open = new Map<string, OpenTopic>()
+  /** By topic: where its messages are. */
+  private open = new Map<string, number[]>()
   private openCount = 0
   private openFrom = 0
   private openEarliestMs = Number.MAX_SAFE_INTEGER
@@ -50,9 +47,9 @@ export class MessageIndex {
   private readonly cache = new Map<number, SegmentIndex>()
 
   add(topic: string, offset: number, storedAtMs: number): void {
-    const entry = this.open.get(topic)
-    if (entry === undefined) this.open.set(topic, { offsets: [offset] })
-    else entry.offsets.push(offset)
+    const offsets = this.open.get(topic)
+    if (offsets === undefined) this.open.set(topic, [offset])
+    else offsets.push(offset)
     this.openCount++
     if (storedAtMs < this.openEarliestMs) this.openEarliestMs = storedAtMs
     if (storedAtMs > this.openLatestMs) this.openLatestMs = storedAtMs
@@ -67,7 +64,7 @@ export class MessageIndex {
       earliestMs: this.openEarliestMs,
       latestMs: this.openLatestMs,
       sealedAgeMs: Math.floor(ageMs),
-      topics: [...this.open].map(([topic, entry]) => ({ topic, offsets: entry.offsets })),
+      topics: [...this.open].map(([topic, offsets]) => ({ topic, offsets })),
     }
     const before = volume.endOffset
     const offset = volume.append(topicRecordType.segmentIndex, RECORD_VERSION, (writer) => segmentIndexRecord.write(writer, index))
@@ -100,7 +97,7 @@ export class MessageIndex {
     return {
       segments: [...this.segments],
       openFrom: this.openFrom,
-      open: [...this.open].map(([topic, entry]) => ({ topic, offsets: [...entry.offsets] })),
+      open: [...this.open].map(([topic, offsets]) => ({ topic, offsets: [...offsets] })),
       openEarliestMs: this.openEarliestMs,
       openLatestMs: this.openLatestMs,
     }
@@ -109,7 +106,7 @@ export class MessageIndex {
   restore(checkpoint: TopicCheckpoint): void {
     this.segments = [...checkpoint.segments]
     this.openFrom = checkpoint.openFrom
-    this.open = new Map(checkpoint.open.map((entry) => [entry.topic, { offsets: [...entry.offsets] }]))
+    this.open = new Map(checkpoint.open.map(({ topic, offsets }) => [topic, [...offsets]]))
     this.openCount = checkpoint.open.reduce((sum, entry) => sum + entry.offsets.length, 0)
     this.openEarliestMs = checkpoint.openEarliestMs
     this.openLatestMs = checkpoint.openLatestMs
@@ -156,7 +153,7 @@ export class MessageIndex {
     }
     const visit = (i: number): void => {
       if (i === segments.length) {
-        collect(this.open.get(query.topic)?.offsets ?? [], () => done({ messages, more: false }))
+        collect(this.open.get(query.topic) ?? [], () => done({ messages, more: false }))
         return
       }
       this.load(volume, segments[i]!, (index) => {

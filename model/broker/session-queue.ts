@@ -23,6 +23,10 @@ export interface Attachment {
 }
 
 const COMPACT_AT = 1024
+/** Leaves offsets 50 bits. */
+const META = 8
+/** Above the QoS. */
+const RETAIN = 4
 
 export class SessionQueue {
   readonly clientId: string
@@ -35,9 +39,9 @@ export class SessionQueue {
   base = 1
   /** Places up to here may have been sent by this or an earlier owner: sending them again says DUP [MQTT-3.3.1-1]. */
   maybeSentUpTo = 0
-  private offsets: number[] = []
-  private meta: number[] = []
-  /** Entries of the arrays that lie before `base`. */
+  /** From some place on, a message's offset times `META` plus its QoS and retain flag. */
+  private messages: number[] = []
+  /** Of those, how many lie before `base`. */
   private skipped = 0
   private identifiers: Map<number, readonly number[]> | undefined
   private beyond: Set<number> | undefined
@@ -51,14 +55,13 @@ export class SessionQueue {
 
   /** One past the last place. */
   get end(): number {
-    return this.base + this.offsets.length - this.skipped
+    return this.base + this.messages.length - this.skipped
   }
 
   /** @returns the place given to the message. */
   push(offset: number, qos: number, retain: boolean, identifiers: readonly number[]): number {
     const sequence = this.end
-    this.offsets.push(offset)
-    this.meta.push(qos | (retain ? 4 : 0))
+    this.messages.push(offset * META + (retain ? RETAIN : 0) + qos)
     if (identifiers.length > 0) {
       this.identifiers ??= new Map()
       this.identifiers.set(sequence, identifiers)
@@ -67,15 +70,15 @@ export class SessionQueue {
   }
 
   offsetAt(sequence: number): number {
-    return this.offsets[sequence - this.base + this.skipped]!
+    return Math.floor(this.messageAt(sequence) / META)
   }
 
   qosAt(sequence: number): number {
-    return this.meta[sequence - this.base + this.skipped]! & 3
+    return this.messageAt(sequence) % RETAIN
   }
 
   retainAt(sequence: number): boolean {
-    return (this.meta[sequence - this.base + this.skipped]! & 4) !== 0
+    return this.messageAt(sequence) % META >= RETAIN
   }
 
   identifiersAt(sequence: number): readonly number[] {
@@ -125,8 +128,8 @@ export class SessionQueue {
       version: this.version,
       subscriptions: this.subscriptions,
       base: this.base,
-      offsets: this.offsets.slice(this.skipped),
-      meta: this.meta.slice(this.skipped),
+      offsets: this.messages.slice(this.skipped).map((message) => Math.floor(message / META)),
+      meta: this.messages.slice(this.skipped).map((message) => message % META),
       identifiers,
       beyond: this.beyond === undefined ? NONE : [...this.beyond],
     }
@@ -137,21 +140,26 @@ export class SessionQueue {
     queue.version = snapshot.version
     queue.subscriptions = snapshot.subscriptions
     queue.base = snapshot.base
-    queue.offsets = [...snapshot.offsets]
-    queue.meta = [...snapshot.meta]
+    queue.messages = snapshot.offsets.map((offset, index) => offset * META + snapshot.meta[index]!)
     if (snapshot.identifiers.length > 0)
       queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))
     if (snapshot.beyond.length > 0) queue.beyond = new Set(snapshot.beyond)
     return queue
   }
 
+  private messageAt(sequence: number): number {
+    return this.messages[sequence - this.base + this.skipped]!
+  }
+
   private advance(): void {
     this.identifiers?.delete(this.base)
     this.base++
     this.skipped++
-    if (this.skipped >= COMPACT_AT && this.skipped * 2 >= this.offsets.length) {
-      this.offsets = this.offsets.slice(this.skipped)
-      this.meta = this.meta.slice(this.skipped)
+    if (this.skipped === this.messages.length) {
+      this.messages.length = 0
+      this.skipped = 0
+    } else if (this.skipped >= COMPACT_AT && this.skipped * 2 >= this.messages.length) {
+      this.messages = this.messages.slice(this.skipped)
       this.skipped = 0
     }
   }

@@ -47,7 +47,7 @@ interface Session {
   version: number
   subscriptions: readonly Subscription[]
   /** Topic shards that may keep a queue for this session. */
-  readonly topicShards: Set<number>
+  topicShards: readonly number[]
   /** By the log: opened, and not closed since. */
   connected: boolean
   /** The link on which the connection was opened or validated; undefined after a failover until the proxy has spoken up. */
@@ -247,7 +247,7 @@ export class SessionShard implements Shard {
         ...record,
         version: 0,
         subscriptions: [],
-        topicShards: new Set(),
+        topicShards: [],
         connected: true,
         link: undefined,
         disconnectedAgeMs: 0,
@@ -309,7 +309,10 @@ export class SessionShard implements Shard {
   private applySubscriptions(session: Session, version: number, subscriptions: readonly Subscription[]): void {
     session.version = version
     session.subscriptions = subscriptions
-    for (const { filter } of subscriptions) for (const shard of shardsOfFilter(this.counts, filter)) session.topicShards.add(shard)
+    for (const { filter } of subscriptions) {
+      const unknown = shardsOfFilter(this.counts, filter).filter((shard) => !session.topicShards.includes(shard))
+      if (unknown.length > 0) session.topicShards = session.topicShards.concat(unknown)
+    }
   }
 
   // Closing
@@ -352,7 +355,7 @@ export class SessionShard implements Shard {
       clientId: session.clientId,
       incarnation: session.incarnation,
       epoch: session.epoch,
-      topicShards: [...session.topicShards],
+      topicShards: session.topicShards,
     }
     this.append(sessionRecordType.ended, (writer) => endedRecord.write(writer, record))
     this.sessions.delete(session.clientId)
@@ -400,7 +403,7 @@ export class SessionShard implements Shard {
     const state = {
       ageMs: Math.floor(this.ageMs()),
       lastEpoch: this.lastEpoch,
-      sessions: [...this.sessions.values()].map((session) => ({ ...session, topicShards: [...session.topicShards] })),
+      sessions: [...this.sessions.values()],
       cleanups: this.cleanups.snapshot(),
     }
     appendCheckpoint(this.volume, this.checkpoints, sessionRecordType.checkpoint, (writer) => sessionCheckpoint.write(writer, state))
@@ -416,7 +419,7 @@ export class SessionShard implements Shard {
     this.ageBaseMs = state.ageMs
     this.lastEpoch = state.lastEpoch
     for (const session of state.sessions) {
-      this.sessions.set(session.clientId, { ...session, topicShards: new Set(session.topicShards), link: undefined })
+      this.sessions.set(session.clientId, { ...session, link: undefined })
     }
     for (const cleanup of state.cleanups) this.cleanups.add(cleanup)
   }

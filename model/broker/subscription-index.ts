@@ -3,6 +3,7 @@
  * Overlapping filters of one session are merged into one match: the highest QoS, every subscription identifier
  * [MQTT-3.3.4-2, MQTT-3.3.4-3]. The work of a match grows with the filters that match, not with those that are held.
  */
+import { SmallMap } from '../small-map.ts'
 import type { Subscription } from '../wire/messages.ts'
 
 /** What one session gets of a topic. */
@@ -18,10 +19,11 @@ export interface Match<S> {
     | undefined
 }
 
+/** Most nodes are the end of one session's filter. */
 interface Node<S> {
-  readonly children: Map<string, Node<S>>
+  children: Map<string, Node<S>> | undefined
   /** By session, the subscription with the filter that ends here. */
-  readonly here: Map<S, Subscription>
+  here: SmallMap<S, Subscription> | undefined
 }
 
 const MEMO_LIMIT = 10_000
@@ -33,6 +35,7 @@ export class SubscriptionIndex<S> {
   add(session: S, subscription: Subscription): void {
     let node = this.root
     for (const level of subscription.filter.split('/')) {
+      node.children ??= new Map()
       let child = node.children.get(level)
       if (child === undefined) {
         child = newNode()
@@ -40,6 +43,7 @@ export class SubscriptionIndex<S> {
       }
       node = child
     }
+    node.here ??= new SmallMap()
     node.here.set(session, subscription)
     this.memo.clear()
   }
@@ -48,15 +52,15 @@ export class SubscriptionIndex<S> {
     const levels = filter.split('/')
     const path: Node<S>[] = [this.root]
     for (const level of levels) {
-      const child = path[path.length - 1]!.children.get(level)
+      const child = path[path.length - 1]!.children?.get(level)
       if (child === undefined) return
       path.push(child)
     }
-    path[path.length - 1]!.here.delete(session)
+    path[path.length - 1]!.here?.delete(session)
     for (let i = levels.length; i > 0; i--) {
       const node = path[i]!
-      if (node.here.size > 0 || node.children.size > 0) break
-      path[i - 1]!.children.delete(levels[i - 1]!)
+      if ((node.here?.size ?? 0) > 0 || (node.children?.size ?? 0) > 0) break
+      path[i - 1]!.children!.delete(levels[i - 1]!)
     }
     this.memo.clear()
   }
@@ -66,13 +70,12 @@ export class SubscriptionIndex<S> {
     if (known !== undefined) return known
     const found = new Map<S, Subscription[]>()
     collect(this.root, topic.split('/'), 0, found)
-    const matches: Match<S>[] = []
-    for (const [session, subscriptions] of found) {
+    const matches = Array.from(found, ([session, subscriptions]): Match<S> => {
       const all = merge(subscriptions)
       const foreign = subscriptions.filter((subscription) => !subscription.noLocal)
       const own = foreign.length === subscriptions.length ? all : foreign.length === 0 ? undefined : merge(foreign)
-      matches.push({ session, ...all, own })
-    }
+      return { session, ...all, own }
+    })
     if (this.memo.size >= MEMO_LIMIT) this.memo.clear()
     this.memo.set(topic, matches)
     return matches
@@ -80,29 +83,30 @@ export class SubscriptionIndex<S> {
 }
 
 function newNode<S>(): Node<S> {
-  return { children: new Map(), here: new Map() }
+  return { children: undefined, here: undefined }
 }
 
 function collect<S>(node: Node<S>, levels: readonly string[], depth: number, found: Map<S, Subscription[]>): void {
   // A filter that begins with a wildcard does not match a topic that begins with $ [MQTT-4.7.2-1].
   const wildcards = depth > 0 || !levels[0]!.startsWith('$')
   if (wildcards) {
-    const rest = node.children.get('#')
+    const rest = node.children?.get('#')
     if (rest !== undefined) take(rest, found)
   }
   if (depth === levels.length) {
     take(node, found)
     return
   }
-  const exact = node.children.get(levels[depth]!)
+  const exact = node.children?.get(levels[depth]!)
   if (exact !== undefined) collect(exact, levels, depth + 1, found)
   if (wildcards) {
-    const any = node.children.get('+')
+    const any = node.children?.get('+')
     if (any !== undefined) collect(any, levels, depth + 1, found)
   }
 }
 
 function take<S>(node: Node<S>, found: Map<S, Subscription[]>): void {
+  if (node.here === undefined) return
   for (const [session, subscription] of node.here) {
     const list = found.get(session)
     if (list === undefined) found.set(session, [subscription])

@@ -16,7 +16,7 @@ import { Inbound } from './inbound.ts'
 import type { PublishLane } from './publish-lane.ts'
 import type { ShardDomain } from './shard-domain.ts'
 import { answerSubscribe, answerUnsubscribe } from './subscribe-handler.ts'
-import { type Delivery, Subscriber } from './subscriber.ts'
+import { type Delivery, Subscriber, type SubscriberPorts } from './subscriber.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** What a connection asks of the proxy around it. */
@@ -66,7 +66,7 @@ const NO_BYTES = Buffer.alloc(0)
 
 const writer = new Writer()
 
-export class ClientConnection implements ConnectionHandler, PacketSink {
+export class ClientConnection implements ConnectionHandler, PacketSink, SubscriberPorts {
   readonly handle: number
   clientId = ''
   version: ProtocolVersion = 4
@@ -229,7 +229,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
     const { proxy } = context.settings
     const window = this.version === 5 ? (connect.properties?.receiveMaximum ?? 65_535) : proxy.window3x
     const maximumPacketBytes = connect.properties?.maximumPacketSize ?? Number.MAX_SAFE_INTEGER
-    this.subscriber = new Subscriber(context.counts, this.version, window, maximumPacketBytes, this.subscriberPorts())
+    this.subscriber = new Subscriber(context.counts, this.version, window, maximumPacketBytes, this)
     this.subscriptions = new Subscriptions(context.host, context.counts, proxy.requestTimeoutMs, this, session.subscriptions)
     this.resumed = session.sessionPresent
     this.connack = this.encodeConnack(session.sessionPresent)
@@ -257,13 +257,19 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
     return encodePacket({ type: 'connack', sessionPresent, reasonCode: 0, ...(properties === undefined ? {} : { properties }) }, version)
   }
 
-  private subscriberPorts() {
-    return {
-      // CONNACK comes first [MQTT-3.2.0-1].
-      canSend: () => this.connack === undefined && !this.backedUp && this.canSend(),
-      send: (bytes: Buffer) => this.write(bytes),
-      acknowledge: (shard: number, sequence: number) => this.context.acknowledge(shard, this.handle, sequence),
-    }
+  // What the subscriber asks for
+
+  canDeliver(): boolean {
+    // CONNACK comes first [MQTT-3.2.0-1].
+    return this.connack === undefined && !this.backedUp && this.canSend()
+  }
+
+  acknowledge(shard: number, sequence: number): void {
+    this.context.acknowledge(shard, this.handle, sequence)
+  }
+
+  write(bytes: Buffer): void {
+    if (!this.connection.write(bytes)) this.backedUp = true
   }
 
   // Packets of a connected client
@@ -312,7 +318,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
       return
     }
     this.inbound ??= new Inbound()
-    const answered = this.inbound.received(packet.packetId)
+    const slot = this.inbound.received(packet.packetId)
     if (this.inbound.open > INBOUND_LIMIT) this.hold()
     const stream = this.inbound.streamTo(shard, clientId, epoch)
     lane.append({
@@ -324,7 +330,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
         if (result === 'fenced') this.superseded()
         else if (result === 'gap') this.disconnect(reason.implementationSpecific, 'an earlier publish is missing at its shard')
         else {
-          answered(!matched && this.version === 5 ? reason.noMatchingSubscribers : reason.success)
+          slot.reasonCode = !matched && this.version === 5 ? reason.noMatchingSubscribers : reason.success
           this.flush()
         }
       },
@@ -520,10 +526,6 @@ export class ClientConnection implements ConnectionHandler, PacketSink {
       emit(this.context.host, { kind: 'client-closed', clientId: this.clientId, reason: why })
     }
     this.context.onClosed(this)
-  }
-
-  private write(bytes: Buffer): void {
-    if (!this.connection.write(bytes)) this.backedUp = true
   }
 
   private hold(): void {

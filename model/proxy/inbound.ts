@@ -1,7 +1,9 @@
 /** A client's publishes on their way into the region, and their acknowledgements, which leave in the order in which the publishes came [MQTT-4.6.0-2]. */
+import { SmallMap } from '../small-map.ts'
 import type { AppendStream } from './publish-lane.ts'
 
-interface Slot {
+/** The place of one publish's acknowledgement. */
+export interface Slot {
   readonly packetId: number
   /** Undefined until the topic shard has answered. */
   reasonCode: number | undefined
@@ -10,7 +12,7 @@ interface Slot {
 export class Inbound {
   private slots: Slot[] = []
   /** By topic shard. */
-  private readonly streams = new Map<number, AppendStream>()
+  private readonly streams = new SmallMap<number, AppendStream>()
 
   /** Publishes without an acknowledgement yet. */
   get open(): number {
@@ -26,12 +28,12 @@ export class Inbound {
     return stream
   }
 
-  received(packetId: number): (reasonCode: number) => void {
+  received(packetId: number): Slot {
     const slot: Slot = { packetId, reasonCode: undefined }
-    this.slots.push(slot)
-    return (reasonCode) => {
-      slot.reasonCode = reasonCode
-    }
+    // Most clients have one publish under way: `push` would make room for sixteen more.
+    if (this.slots.length === 0) this.slots = [slot]
+    else this.slots.push(slot)
+    return slot
   }
 
   /** Takes out the next acknowledgement that may leave. */

@@ -4,7 +4,8 @@
  * A place of a queue that was handed over before is known again: after a failover the new owner pushes from the last position it knows, and on one connection
  * nothing is sent twice [MQTT-4.4.0-1]. The packet id is a function of the place (`packetIdOf`), so every proxy gives a message the same.
  */
-import { packetIdOf, type ShardCounts } from '../shards.ts'
+import { packetIdOf, type ShardCounts, shardOfPacketId } from '../shards.ts'
+import { SmallMap } from '../small-map.ts'
 import type { StoredMessage } from '../wire/messages.ts'
 import { encodePublish } from '../wire/mqtt-codec.ts'
 import type { ProtocolVersion, QoS } from '../wire/packets.ts'
@@ -21,16 +22,11 @@ export interface Delivery {
 }
 
 export interface SubscriberPorts {
-  /** Whether anything may leave for this client now. */
-  canSend(): boolean
-  send(bytes: Buffer): void
+  /** Whether a message may leave for this client now. */
+  canDeliver(): boolean
+  write(bytes: Buffer): void
   /** The client has the message, or will never take it. */
   acknowledge(shard: number, sequence: number): void
-}
-
-interface Place {
-  readonly shard: number
-  readonly sequence: number
 }
 
 export class Subscriber {
@@ -40,9 +36,10 @@ export class Subscriber {
   private readonly maximumPacketBytes: number
   private readonly ports: SubscriberPorts
   private waiting: Delivery[] = []
-  private readonly inFlight = new Map<number, Place>()
+  /** By packet id: the place, of the shard that the id belongs to. */
+  private readonly inFlight = new SmallMap<number, number>()
   /** By shard: the highest place handed over on this connection. */
-  private readonly highest = new Map<number, number>()
+  private readonly highest = new SmallMap<number, number>()
 
   constructor(counts: ShardCounts, version: ProtocolVersion, windowSize: number, maximumPacketBytes: number, ports: SubscriberPorts) {
     this.counts = counts
@@ -54,9 +51,9 @@ export class Subscriber {
 
   take(delivery: Delivery): void {
     if (delivery.qos === 0) {
-      if (!this.ports.canSend()) return
+      if (!this.ports.canDeliver()) return
       const bytes = this.encode(delivery, 0)
-      if (bytes.length <= this.maximumPacketBytes) this.ports.send(bytes)
+      if (bytes.length <= this.maximumPacketBytes) this.ports.write(bytes)
       return
     }
     const { shard, sequence } = delivery
@@ -72,7 +69,7 @@ export class Subscriber {
   /** Sends what waits, as far as the window and the session's state allow. */
   flush(): void {
     let taken = 0
-    while (taken < this.waiting.length && this.inFlight.size < this.windowSize && this.ports.canSend()) {
+    while (taken < this.waiting.length && this.inFlight.size < this.windowSize && this.ports.canDeliver()) {
       const delivery = this.waiting[taken++]!
       const packetId = packetIdOf(this.counts, delivery.shard, delivery.sequence)
       const bytes = this.encode(delivery, packetId)
@@ -81,21 +78,22 @@ export class Subscriber {
         this.ports.acknowledge(delivery.shard, delivery.sequence)
         continue
       }
-      this.inFlight.set(packetId, { shard: delivery.shard, sequence: delivery.sequence })
-      this.ports.send(bytes)
+      this.inFlight.set(packetId, delivery.sequence)
+      this.ports.write(bytes)
     }
-    if (taken > 0) this.waiting = this.waiting.slice(taken)
+    if (taken === this.waiting.length) this.waiting.length = 0
+    else if (taken > 0) this.waiting = this.waiting.slice(taken)
   }
 
   onPuback(packetId: number): void {
-    const place = this.inFlight.get(packetId)
-    if (place === undefined) return
+    const sequence = this.inFlight.get(packetId)
+    if (sequence === undefined) return
     this.inFlight.delete(packetId)
-    this.ports.acknowledge(place.shard, place.sequence)
+    this.ports.acknowledge(shardOfPacketId(this.counts, packetId), sequence)
     if (this.waiting.length > 0) this.flush()
   }
 
-  private isOpen({ shard, sequence }: Place): boolean {
+  private isOpen({ shard, sequence }: Delivery): boolean {
     if (this.inFlight.has(packetIdOf(this.counts, shard, sequence))) return true
     return this.waiting.some((delivery) => delivery.shard === shard && delivery.sequence === sequence)
   }

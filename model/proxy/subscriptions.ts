@@ -6,6 +6,7 @@
  */
 import type { Host } from '../host.ts'
 import { type ShardCounts, shardsOfFilter } from '../shards.ts'
+import { SmallMap } from '../small-map.ts'
 import type { Subscription } from '../wire/messages.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ShardDomain } from './shard-domain.ts'
@@ -38,7 +39,7 @@ export class Subscriptions {
   private version = 0
   private sessionVersion = 0
   private callingSession = false
-  private readonly attachments = new Map<number, Attachment>()
+  private readonly attachments = new SmallMap<number, Attachment>()
   private readonly queued: (() => void)[] = []
   private change: Change | undefined
 
