@@ -1,7 +1,8 @@
 import fc, { type Arbitrary, type GeneratorValue } from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Reader, record } from './codec.ts'
+import { type Field, Reader, record, Writer } from './codec.ts'
 import { encodeFrame, FRAME_VERSION, type FrameError, FrameReader, MAXIMUM_FRAME_BYTES } from './frame.ts'
+import { hotBodies } from './hot-bodies.ts'
 import { type Message, type MessageName, messages } from './messages.ts'
 
 const byte = fc.nat(0xff)
@@ -55,6 +56,38 @@ interface Framed {
   readonly message: Message
 }
 
+describe('a body that is written and read by hand', () => {
+  test.each(Object.keys(hotBodies) as (keyof typeof hotBodies)[])(
+    '%s: is byte for byte, and value for value, that of the table',
+    (name) => {
+      const byTable = record(messages[name].body as Parameters<typeof record>[0]) as unknown as Field<Message>
+      const byHand = hotBodies[name] as unknown as Field<Message>
+      const bytesOf = (field: Field<Message>, message: Message): Buffer => {
+        const writer = new Writer().begin()
+        field.write(writer, message)
+        return writer.finish()
+      }
+      fc.assert(
+        fc.property(fc.gen(), fc.nat(), fc.nat(0xff), (generate, place, byte) => {
+          const message = invented(name, generate)
+          const bytes = bytesOf(byTable, message)
+          expect(bytesOf(byHand, message)).toEqual(bytes)
+          expect(byHand.read(new Reader(bytes))).toEqual(message)
+          // Wrong ones too: both find the same amiss.
+          const wrong = Buffer.from(bytes)
+          wrong[place % bytes.length] = byte
+          for (const buffer of [wrong, bytes.subarray(0, place % bytes.length)]) {
+            const [hand, table] = [new Reader(buffer), new Reader(buffer)]
+            const read = byHand.read(hand)
+            expect({ ...byTable.read(table), name }).toEqual(read)
+            expect([hand.malformed, hand.complete()]).toEqual([table.malformed, table.complete()])
+          }
+        }),
+      )
+    },
+  )
+})
+
 const someFrames: Arbitrary<readonly Framed[]> = fc
   .tuple(fc.gen(), fc.array(fc.tuple(fc.constantFrom(...names), fc.nat(0xffff_ffff)), { minLength: 1, maxLength: 4 }))
   .map(([generate, heads]) => heads.map(([name, requestId]) => ({ requestId, message: invented(name, generate) })))
@@ -66,7 +99,7 @@ function read(chunks: readonly Buffer[]): { readonly frames: Framed[]; readonly 
   const reader = new FrameReader()
   const frames: Framed[] = []
   for (const chunk of chunks) {
-    const error = reader.read(chunk, (requestId, message) => frames.push({ requestId, message }))
+    const error = reader.read(chunk, { onFrame: (requestId, message) => frames.push({ requestId, message }) })
     if (error !== undefined) return { frames, error }
   }
   return { frames, error: undefined }
@@ -176,7 +209,7 @@ describe('frames', () => {
       expect(
         reader.read(
           changedPong((bytes) => bytes.writeUInt32BE(MAXIMUM_FRAME_BYTES, 0)),
-          () => undefined,
+          { onFrame: () => undefined },
         ),
       ).toBeUndefined()
       return reader

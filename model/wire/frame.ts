@@ -3,6 +3,7 @@
  * announces more than `MAXIMUM_FRAME_BYTES`, or speaks another version is rejected, and the connection with it: after one wrong byte no later one can be trusted.
  */
 import { type Field, Reader, record, Writer } from './codec.ts'
+import { hotBodies } from './hot-bodies.ts'
 import { type Message, type MessageName, messages } from './messages.ts'
 
 export const FRAME_VERSION = 1
@@ -12,13 +13,28 @@ const HEADER_BYTES = 10
 interface Shape {
   readonly name: MessageName
   readonly number: number
-  readonly body: Field<object>
+  /** Of the message with its name, which is not on the wire. */
+  readonly body: Field<Message>
+}
+
+function bodyOf(name: MessageName): Field<Message> {
+  const hot = (hotBodies as Partial<Record<MessageName, unknown>>)[name]
+  if (hot !== undefined) return hot as Field<Message>
+  const body = record(messages[name].body as Parameters<typeof record>[0])
+  return {
+    write: (w, message) => body.write(w, message as never),
+    read: (r) => {
+      const message = body.read(r) as { name?: MessageName }
+      message.name = name
+      return message as Message
+    },
+  }
 }
 
 const shapes: (Shape | undefined)[] = []
 const shapeOf = new Map<MessageName, Shape>()
 for (const [name, entry] of Object.entries(messages)) {
-  const shape: Shape = { name: name as MessageName, number: entry.number, body: record(entry.body) as unknown as Field<object> }
+  const shape: Shape = { name: name as MessageName, number: entry.number, body: bodyOf(name as MessageName) }
   if (shapes[entry.number] !== undefined) throw new Error(`message number ${entry.number} is given twice`)
   shapes[entry.number] = shape
   shapeOf.set(shape.name, shape)
@@ -41,6 +57,10 @@ export function encodeFrame(requestId: number, message: Message): Buffer {
 
 export type FrameError = 'too-long' | 'too-short' | 'wrong-version' | 'unknown-message' | 'malformed'
 
+export interface FrameSink {
+  onFrame(requestId: number, message: Message): void
+}
+
 /** Cuts a byte stream into frames, whatever its chunks. One for each connection. */
 export class FrameReader {
   /** Chunks of a frame that is not whole, put together once it is: joining at each chunk would copy a large frame again and again. */
@@ -48,8 +68,8 @@ export class FrameReader {
   private heldBytes = 0
   private neededBytes = 0
 
-  /** Calls `onFrame` for each whole frame. @returns what was wrong with the first bad one, after which the stream is of no more use. */
-  read(chunk: Buffer, onFrame: (requestId: number, message: Message) => void): FrameError | undefined {
+  /** Tells `sink` of each whole frame. @returns what was wrong with the first bad one, after which the stream is of no more use. */
+  read(chunk: Buffer, sink: FrameSink): FrameError | undefined {
     const bytes = this.join(chunk)
     if (bytes === undefined) return undefined
     let at = 0
@@ -64,10 +84,9 @@ export class FrameReader {
       const shape = shapes[reader.u8()]
       if (shape === undefined) return 'unknown-message'
       const requestId = reader.u32()
-      const message = shape.body.read(reader) as { name?: MessageName }
+      const message = shape.body.read(reader)
       if (!reader.complete()) return 'malformed'
-      message.name = shape.name
-      onFrame(requestId, message as Message)
+      sink.onFrame(requestId, message)
       at = end
     }
     if (at < bytes.length) this.hold(bytes, at)

@@ -6,8 +6,8 @@
  * A dialled link connects again by itself, with back-off and jitter; `generation` tells one connection from the next.
  */
 import type { Address, CloseReason, Connection, ConnectionHandler, Host, RandomStream, Timer } from '../host.ts'
-import { encodeFrame, FrameReader } from './frame.ts'
-import { type Message, type MessageOf, type Notice, type ReplyOf, type RequestName, replies } from './messages.ts'
+import { encodeFrame, FrameReader, type FrameSink } from './frame.ts'
+import { type Message, type MessageName, type MessageOf, type Notice, type ReplyOf, type RequestName, replies } from './messages.ts'
 
 export type Outcome<M> = { readonly kind: 'reply'; readonly message: M } | { readonly kind: 'unknown' } | { readonly kind: 'not-sent' }
 
@@ -22,7 +22,7 @@ export interface LinkHandler {
 
 interface Pending {
   readonly deadlineMs: number
-  readonly replyName: string
+  readonly replyName: MessageName
   readonly done: (outcome: Outcome<Message>) => void
 }
 
@@ -30,10 +30,12 @@ const RECONNECT_FIRST_MS = 50
 const RECONNECT_CAP_MS = 1000
 const CONNECT_TIMEOUT_MS = 1000
 
+const replyNames: ReadonlyMap<string, MessageName> = new Map(Object.entries(replies))
+
 const UNKNOWN: Outcome<never> = { kind: 'unknown' }
 const NOT_SENT: Outcome<never> = { kind: 'not-sent' }
 
-export class Link implements ConnectionHandler {
+export class Link implements ConnectionHandler, FrameSink {
   readonly host: Host
   readonly target: Address
   /** Counts connections that came up; 0 before the first. */
@@ -87,7 +89,7 @@ export class Link implements ConnectionHandler {
     const deadlineMs = this.host.nowMs() + timeoutMs
     this.pending.set(requestId, {
       deadlineMs,
-      replyName: replies[message.name as RequestName],
+      replyName: replyNames.get(message.name)!,
       done: done as (outcome: Outcome<Message>) => void,
     })
     this.connection!.write(encodeFrame(requestId, message as unknown as Message))
@@ -127,9 +129,7 @@ export class Link implements ConnectionHandler {
   }
 
   onData(_connection: Connection, bytes: Buffer): void {
-    const wrong = this.frames.read(bytes, (requestId, message) => {
-      if (!this.closed && this.up) this.onFrame(requestId, message)
-    })
+    const wrong = this.frames.read(bytes, this)
     if (wrong !== undefined) this.abort()
   }
 
@@ -137,13 +137,15 @@ export class Link implements ConnectionHandler {
     this.lost()
   }
 
-  private onFrame(requestId: number, message: Message): void {
+  onFrame(requestId: number, message: Message): void {
+    // The frame before this one may have ended the link.
+    if (this.closed || !this.up) return
     this.host.work('request', 1)
     if (requestId === 0) {
       this.handler.onNotice?.(this, message)
       return
     }
-    if (message.name in replies) {
+    if (replyNames.has(message.name)) {
       const generation = this.generation
       this.handler.onRequest?.(this, message, (reply) => {
         if (this.up && this.generation === generation) this.connection!.write(encodeFrame(requestId, reply))
