@@ -244,7 +244,14 @@ export class SessionShard implements Shard {
     let session = this.sessions.get(record.clientId)
     if (session === undefined || session.incarnation !== record.incarnation) {
       session = {
-        ...record,
+        clientId: record.clientId,
+        incarnation: record.incarnation,
+        epoch: record.epoch,
+        expirySeconds: record.expirySeconds,
+        proxy: record.proxy,
+        bootId: record.bootId,
+        handle: record.handle,
+        sessionPresent: record.sessionPresent,
         version: 0,
         subscriptions: [],
         topicShards: [],

@@ -135,6 +135,7 @@ export class Writer {
 }
 
 const EMPTY = Buffer.alloc(0)
+const NONE: readonly never[] = []
 
 /** Texts up to this length are looked for among those read before. Below 256, so that one byte holds the length. */
 const SHORT_TEXT = 64
@@ -300,10 +301,12 @@ export function list<T>(field: Field<T>): Field<readonly T[]> {
     },
     read: (r) => {
       const count = r.u32()
-      const values: T[] = []
       // Every element takes at least a byte, so that an announced count cannot make us allocate more than came.
       if (count > r.remaining) r.fail()
-      for (let i = 0; i < count && !r.malformed; i++) values.push(field.read(r))
+      if (count === 0 || r.malformed) return NONE
+      // Lists are mostly this short and some are kept for long: `push` makes room for sixteen more.
+      const values = [field.read(r)]
+      for (let i = 1; i < count && !r.malformed; i++) values.push(field.read(r))
       return values
     },
   }

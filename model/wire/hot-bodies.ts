@@ -27,18 +27,21 @@ function readNumbers(reader: Reader): readonly number[] {
   return numbers
 }
 
-function readTargets(reader: Reader): Targets {
-  const targets: Targets[number][] = []
-  const count = countOf(reader)
-  for (let i = 0; i < count && !reader.malformed; i++) {
-    targets.push({
-      handle: reader.u32(),
-      sequence: reader.u53(),
-      qos: reader.u8(),
-      flags: reader.u8(),
-      subscriptionIdentifiers: readNumbers(reader),
-    })
+function readTarget(reader: Reader): Targets[number] {
+  return {
+    handle: reader.u32(),
+    sequence: reader.u53(),
+    qos: reader.u8(),
+    flags: reader.u8(),
+    subscriptionIdentifiers: readNumbers(reader),
   }
+}
+
+function readTargets(reader: Reader): Targets {
+  const count = countOf(reader)
+  if (count === 0) return NONE
+  const targets = [readTarget(reader)]
+  for (let i = 1; i < count && !reader.malformed; i++) targets.push(readTarget(reader))
   return targets
 }
 
