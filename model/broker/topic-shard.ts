@@ -8,6 +8,7 @@
  */
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
+import { SmallMap } from '../small-map.ts'
 import { RECORD_BODY_OFFSET } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import { Reader, type Writer } from '../wire/codec.ts'
@@ -576,7 +577,7 @@ function target(
 class DeliveryBatch {
   private readonly shard: number
   private readonly message: Buffer
-  private readonly byLink = new Map<Link, Target[]>()
+  private readonly byLink = new SmallMap<Link, Target[]>()
 
   constructor(shard: number, message: Buffer) {
     this.shard = shard
