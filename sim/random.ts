@@ -2,8 +2,8 @@
  * Randomness of the virtual world, all of it a function of the seed.
  *
  * Two kinds. Streams (`RandomStreams`): one alea for each (seed, stable name, purpose), made on first use; programs get these. Counted draws
- * (`drawAt`): the i-th number of a key, without any state, for the network and the disks, where a stream per connection and direction would cost 0.44 KB
- * each (docs/decisions/0001-network-draws.md). Either way nobody's numbers depend on how many numbers somebody else took.
+ * (`drawAt`): the i-th number of a key, without any state, for the network and the disks, where a stream per connection and direction would cost more
+ * than the connection (docs/decisions/0001-network-draws.md). Either way nobody's numbers depend on how many numbers somebody else took.
  */
 import seedrandom from 'seedrandom'
 import type { RandomStream } from '../model/host.ts'
