@@ -5,10 +5,13 @@
  *     Title:     the bug in one line
  *     Story:     where it happened in life, and what it does here
  *     Breaks:    the promise that has to catch it
- *     Scenario:  a name of the catalogue, or gallery/<file>.yaml
- *     Seeds:     1..N, the seeds of which one has to catch it
+ *     Scenario:  a name of the catalogue, or a file: gallery/<name>.yaml, scenarios/regressions/<name>.yaml
+ *     Seeds:     A..B, the seeds of which one has to catch it
+ *
+ * Those that play a regression take out again what mended it: they show that the scenario still sees the bug.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type PromiseId, promiseIds } from '../checks/promise.ts'
 import { catalogueEntry } from '../scenarios/catalogue.ts'
@@ -51,15 +54,17 @@ export function parseBug(id: string, patch: string): PlantedBug {
   const fields = readFields(id, patch)
   const breaks = promiseIds.find((promise) => promise === fields.get('Breaks'))
   if (breaks === undefined) throw new Error(`${id}.patch: breaks ${fields.get('Breaks')}; promises are ${promiseIds.join(', ')}`)
-  const last = Number(/^1\.\.(\d+)$/.exec(fields.get('Seeds')!)?.[1])
-  if (!(last >= 1)) throw new Error(`${id}.patch: seeds ${fields.get('Seeds')}; expected 1..N`)
+  const [, first, last] = /^(\d+)\.\.(\d+)$/.exec(fields.get('Seeds')!)?.map(Number) ?? []
+  if (first === undefined || last === undefined || last < first) {
+    throw new Error(`${id}.patch: seeds ${fields.get('Seeds')}; expected A..B`)
+  }
   return {
     id,
     title: fields.get('Title')!,
     story: fields.get('Story')!,
     breaks,
     scenario: fields.get('Scenario')!,
-    seeds: Array.from({ length: last }, (_, index) => index + 1),
+    seeds: Array.from({ length: last - first + 1 }, (_, index) => first + index),
     patch,
   }
 }
@@ -73,10 +78,10 @@ export function readBugs(): readonly PlantedBug[] {
 
 /** The scenario that a patch names. */
 export function scenarioOf(name: string): Scenario {
-  if (!name.startsWith('gallery/')) {
+  if (!name.endsWith('.yaml')) {
     const { file, text } = catalogueEntry(name)
     return loadScenario(text, { file, name })
   }
   const url = new URL(`../${name}`, import.meta.url)
-  return loadScenario(readFileSync(url, 'utf8'), { file: fileURLToPath(url), name: name.replace(/^gallery\/|\.yaml$/g, '') })
+  return loadScenario(readFileSync(url, 'utf8'), { file: fileURLToPath(url), name: basename(name, '.yaml') })
 }

@@ -5,7 +5,7 @@
  * The copies stand in `.gallery/` inside the repository, where packages are found as from anywhere else in it; the folder tells git to look away.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { runScenario } from '../scenarios/runner.ts'
@@ -23,11 +23,10 @@ const leftOut = /\.(test|test-support|contract)\.ts$|__snapshots__/
 
 /** @throws where the patch does not apply. */
 export async function plant(id: string, patch: string): Promise<Plant> {
-  const folder = join(greenhouse, id)
-  const remove = () => rmSync(folder, { recursive: true, force: true })
-  remove()
-  mkdirSync(folder, { recursive: true })
+  mkdirSync(greenhouse, { recursive: true })
   writeFileSync(join(greenhouse, '.gitignore'), '*\n')
+  const folder = mkdtempSync(join(greenhouse, `${id}-`))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
   for (const source of sources) {
     cpSync(join(root, source), join(folder, source), { recursive: true, filter: (path) => !leftOut.test(path) })
   }
