@@ -6,7 +6,7 @@
  */
 import { emit } from '../events.ts'
 import type { Address, Boot, Host, Process } from '../host.ts'
-import { Registration } from '../nameserver/registration.ts'
+import { Registration, type ServedShard } from '../nameserver/registration.ts'
 import { RouteTable } from '../nameserver/route-table.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
 import { isTopicShard, type ShardCounts, shardTotal } from '../shards.ts'
@@ -120,13 +120,13 @@ class Broker implements Process, LinkHandler {
   }
 
   /** For how long the shards that are served are surely ours, and which they are. */
-  private held(): [heldForMs: number, serving: readonly number[]] {
+  private held(): [heldForMs: number, serving: readonly ServedShard[]] {
     let heldForMs = Number.MAX_SAFE_INTEGER
-    const serving: number[] = []
-    for (const { shard, state, volume } of this.hosted.values()) {
+    const serving: ServedShard[] = []
+    for (const { shard, epoch, state, volume } of this.hosted.values()) {
       const remainingMs = state === 'serving' ? volume.leaseRemainingMs() : 0
       if (remainingMs <= 0) continue
-      serving.push(shard)
+      serving.push({ shard, epoch })
       heldForMs = Math.min(heldForMs, remainingMs)
     }
     return [serving.length === 0 ? 0 : heldForMs, serving]

@@ -29,7 +29,7 @@ export class ProxyLeases {
   }
 
   /** @param heldForMs for how long this broker surely holds the shards that it tells of. */
-  answerPing(link: Link, ping: MessageOf<'ping'>, heldForMs: number, serving: readonly number[]): MessageOf<'pong'> {
+  answerPing(link: Link, ping: MessageOf<'ping'>, heldForMs: number, serving: MessageOf<'pong'>['serving']): MessageOf<'pong'> {
     const grantMs = Math.max(0, Math.floor(Math.min(this.settings.proxy.sessionLeaseMs, heldForMs)))
     const grantedUntilMs = this.host.nowMs() + grantMs
     const lease = this.leases.get(link)

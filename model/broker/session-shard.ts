@@ -181,6 +181,11 @@ export class SessionShard implements Shard {
     return this.serving ? this.ageBaseMs + this.host.nowMs() - this.servingSinceMs : this.ageBaseMs
   }
 
+  /** Says so once all that was appended is durable. What changed nothing waits for nothing, so the word of an owner also needs its lease. */
+  private answer(reply: (message: Message) => void, message: Message, notOwner: Message): void {
+    this.volume.whenDurable(() => reply(this.volume.leaseValid() ? message : notOwner))
+  }
+
   private append(type: number, write: Parameters<Volume['append']>[2]): void {
     this.host.work('record', 1)
     this.volume.append(type, RECORD_VERSION, write)
@@ -276,7 +281,7 @@ export class SessionShard implements Shard {
 
   private answerOpened(session: Session, reply: (message: Message) => void): void {
     const { sessionPresent, epoch, incarnation, subscriptions } = session
-    this.volume.whenDurable(() => reply({ name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions }))
+    this.answer(reply, { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions }, refusal('not-owner'))
   }
 
   private resume(link: Link, request: MessageOf<'resumeSessions'>, reply: (message: Message) => void): void {
@@ -291,7 +296,11 @@ export class SessionShard implements Shard {
         session.handle = handle
       }
     }
-    this.volume.whenDurable(() => reply({ name: 'sessionsResumed', outcome: 'done', superseded, lost }))
+    this.answer(
+      reply,
+      { name: 'sessionsResumed', outcome: 'done', superseded, lost },
+      { name: 'sessionsResumed', outcome: 'not-owner', superseded: [], lost: [] },
+    )
   }
 
   // Subscriptions
@@ -309,7 +318,7 @@ export class SessionShard implements Shard {
       )
       this.applySubscriptions(session, version, subscriptions)
     }
-    this.volume.whenDurable(() => reply({ name: 'answer', outcome: 'done' }))
+    this.answer(reply, { name: 'answer', outcome: 'done' }, { name: 'answer', outcome: 'not-owner' })
     if (this.checkpoints.due(this.volume)) this.checkpoint()
   }
 
@@ -335,7 +344,7 @@ export class SessionShard implements Shard {
     if (session?.connected === true && (session.epoch === request.epoch || (request.epoch === 0 && isSameAttempt(session, request)))) {
       this.disconnect(session, request.expirySeconds)
     }
-    this.volume.whenDurable(() => reply({ name: 'answer', outcome: 'done' }))
+    this.answer(reply, { name: 'answer', outcome: 'done' }, { name: 'answer', outcome: 'not-owner' })
   }
 
   private disconnect(session: Session, expirySeconds: number): void {

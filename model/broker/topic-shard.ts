@@ -382,6 +382,11 @@ export class TopicShard implements Shard {
     const adopted = this.queues.get(clientId)
     this.volume.whenDurable(() => {
       if (!this.serving) return
+      // What changed nothing waited for nothing, so the word of an owner also needs its lease.
+      if (!this.volume.leaseValid()) {
+        reply({ name: 'attached', outcome: 'not-owner', queueEnd: 0 })
+        return
+      }
       // A newer attach of the same session may have come while this one was being made durable.
       if (adopted !== undefined && this.queues.get(clientId) === adopted && this.fences.get(clientId)?.epoch === epoch) {
         this.connect(adopted, link, request.handle)
@@ -464,7 +469,7 @@ export class TopicShard implements Shard {
       })
     }
     if (queue !== undefined && queue.incarnation <= request.incarnation) this.removeSession(queue)
-    this.volume.whenDurable(() => reply({ name: 'answer', outcome: 'done' }))
+    this.volume.whenDurable(() => reply({ name: 'answer', outcome: this.volume.leaseValid() ? 'done' : 'not-owner' }))
   }
 
   private removeSession(queue: SessionQueue): void {
@@ -507,7 +512,6 @@ export class TopicShard implements Shard {
       queues: [...this.queues.values()].map((queue) => queue.snapshot()),
       ...this.index.snapshot(),
     }
-    this.dirty.clear()
     appendCheckpoint(this.volume, this.checkpoints, topicRecordType.checkpoint, (writer: Writer) => topicCheckpoint.write(writer, state))
   }
 

@@ -19,7 +19,8 @@ export class BrokerLink implements LinkHandler {
   readonly address: Address
   /** Until when the last answered ping lets us speak for the shards in `serving`. */
   leaseUntilMs = 0
-  serving: ReadonlySet<number> = new Set()
+  /** By shard, under which epoch. */
+  serving: ReadonlyMap<number, number> = new Map()
   lastPingSentMs = 0
   private readonly host: Host
   private readonly settings: ServiceSettings
@@ -72,7 +73,7 @@ export class BrokerLink implements LinkHandler {
         return
       }
       this.leaseUntilMs = Math.max(this.leaseUntilMs, sentMs + outcome.message.grantMs)
-      this.serving = new Set(outcome.message.serving)
+      this.serving = new Map(outcome.message.serving.map(({ shard, epoch }) => [shard, epoch]))
       this.lastPingSentMs = sentMs
       this.owner.onBrokerAnswered(this)
     })

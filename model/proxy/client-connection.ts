@@ -520,6 +520,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Subscrib
     this.reader.stop()
     if (ending === 'close') this.connection.close()
     if (ending === 'reset') this.connection.reset()
+    this.inbound?.abandon()
     this.subscriptions?.detach()
     this.sessionDomain?.clients.delete(this)
     if (this.context.host.recording && this.clientId !== '') {

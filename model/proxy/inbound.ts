@@ -22,10 +22,15 @@ export class Inbound {
   streamTo(shard: number, clientId: string, epoch: number): AppendStream {
     let stream = this.streams.get(shard)
     if (stream === undefined) {
-      stream = { clientId, epoch, last: 0, confirmed: 0 }
+      stream = { clientId, epoch, last: 0, confirmed: 0, abandoned: false }
       this.streams.set(shard, stream)
     }
     return stream
+  }
+
+  /** The connection is over. */
+  abandon(): void {
+    for (const stream of this.streams.values()) stream.abandoned = true
   }
 
   received(packetId: number): Slot {

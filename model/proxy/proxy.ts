@@ -41,7 +41,8 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   private readonly brokers: BrokerLinks
   private readonly routes: RouteTable
   private readonly closings: SessionClosings
-  private readonly listener: Listener
+  /** Undefined while no broker is in reach: a proxy that can serve nobody refuses connections, so that probes see it and clients go elsewhere. */
+  private listener: Listener | undefined
   private nextHandle = 1
 
   constructor(host: Host, config: ProxyConfig) {
@@ -56,18 +57,22 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       .map((domain) => new PublishLane(host, domain, proxy.requestTimeoutMs, () => this.refreshRoutes()))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
     this.closings = new SessionClosings(proxy.requestTimeoutMs)
-    this.listener = host.listen(ports.mqtt, (connection) => {
-      host.work('connection', 1)
+    this.listen()
+    this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
+  }
+
+  private listen(): void {
+    this.listener ??= this.host.listen(ports.mqtt, (connection) => {
+      this.host.work('connection', 1)
       const client = new ClientConnection(this, connection, this.nextHandle++)
       this.clients.set(client.handle, client)
       return client
     })
-    this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
   }
 
   /** Sends every client away with a word, and their sessions' ends with them. */
   stop(done: () => void): void {
-    this.listener.close()
+    this.listener?.close()
     for (const client of [...this.clients.values()]) client.disconnect(reason.serverShuttingDown, 'proxy stops')
     done()
   }
@@ -121,9 +126,14 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   }
 
   onBrokerAnswered(broker: BrokerLink): void {
+    this.listen()
     const nowMs = this.host.nowMs()
     for (const domain of this.domains) {
-      if (domain.broker !== broker || !broker.serving.has(domain.shard)) continue
+      if (domain.broker !== broker) continue
+      if (!domain.isServedBy(broker)) {
+        if (broker.serving.has(domain.shard)) this.refreshRoutes()
+        continue
+      }
       domain.lastReachedMs = broker.lastPingSentMs
       if (domain.regained(nowMs)) for (const client of [...domain.clients]) client.flush()
     }
@@ -158,6 +168,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     const owner = this.routes.owner(shard)
     if (domain === undefined || owner === undefined) return
     domain.broker = this.brokers.to(owner.address)
+    domain.epoch = owner.epoch
     // Its last answer was given before the shard was there; nothing can be said in the shard's name until one names it.
     domain.broker.ping()
     this.newTerm(domain)
@@ -224,6 +235,10 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   private closeUnreachable(): void {
     const nowMs = this.host.nowMs()
     const { unreachableCloseMs, pingIntervalMs } = this.settings.proxy
+    if (this.domains.every(({ lastReachedMs }) => nowMs - lastReachedMs >= unreachableCloseMs + pingIntervalMs)) {
+      this.listener?.close()
+      this.listener = undefined
+    }
     for (const domain of this.domains) {
       // Out of reach is counted from the first ping without an answer, an interval after the last that had one.
       if (domain.clients.size === 0 || nowMs - domain.lastReachedMs < unreachableCloseMs + pingIntervalMs) continue

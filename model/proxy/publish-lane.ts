@@ -15,6 +15,8 @@ export interface AppendStream {
   /** The last sequence given, and the last known to be stored. */
   last: number
   confirmed: number
+  /** The publisher's connection is over: nothing of it is sent again. What has no acknowledgement is still the publisher's. */
+  abandoned: boolean
 }
 
 export interface Append {
@@ -65,7 +67,7 @@ export class PublishLane {
     this.retryTimer?.cancel()
     this.retryTimer = undefined
     this.attempt++
-    this.entries = this.entries.filter((entry) => !entry.answered)
+    this.entries = this.entries.filter((entry) => !entry.answered && !entry.append.stream.abandoned)
     this.sent = 0
     this.send()
   }

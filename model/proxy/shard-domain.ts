@@ -10,6 +10,8 @@ import type { ClientConnection } from './client-connection.ts'
 export class ShardDomain {
   readonly shard: number
   broker: BrokerLink | undefined
+  /** The owner's epoch, by the route. */
+  epoch = 0
   term = 0
   /** When the ping was sent whose answer last named this shard. */
   lastReachedMs: number
@@ -30,8 +32,13 @@ export class ShardDomain {
   /** Whether the owner's word still holds that the sessions validated in this term are ours to speak for. */
   canSpeak(nowMs: number): boolean {
     const broker = this.broker
-    this.spoke = broker !== undefined && broker.leaseUntilMs > nowMs && broker.link.up && broker.serving.has(this.shard)
+    this.spoke = broker !== undefined && broker.leaseUntilMs > nowMs && broker.link.up && this.isServedBy(broker)
     return this.spoke
+  }
+
+  /** An owner that lost the shard and got it back, in another epoch, has not confirmed what was confirmed in ours. */
+  isServedBy(broker: BrokerLink): boolean {
+    return broker.serving.get(this.shard) === this.epoch
   }
 
   /** @returns true when it can be spoken for now and could not when last asked. */

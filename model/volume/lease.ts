@@ -19,6 +19,8 @@ export interface Leaseholder {
   wantsLease(): boolean
   onLeaseRefused(promisedEpoch: number): void
   onLeaseGranted(copy: number, sentAtMs: number): void
+  /** Once an interval: time to see how long there has been no lease. */
+  onLeaseInterval(): void
 }
 
 export class LeaseKeeper {
@@ -80,6 +82,7 @@ export class LeaseKeeper {
 
   private tick(): void {
     this.timer = this.host.setTimer(this.settings.leaseRenewIntervalMs, () => this.tick())
+    for (const holder of [...this.holders]) holder.onLeaseInterval()
     this.renew()
   }
 }

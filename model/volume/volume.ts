@@ -9,7 +9,7 @@
  * - reading: an epoch-begin record goes out. What former epochs left counts only once that is durable on a majority (Raft, section 5.4.2).
  *   Meanwhile the log is replayed from the newest mark.
  * - waiting-lease: until no former owner can believe in its lease, and we have our own.
- * - attached: appends are batched and sent to every copy that follows; others are caught up in the background.
+ * - attached: appends are batched and sent to every copy that follows; others are caught up in the background. Without a majority for two leases, it is lost.
  *
  * A record whose append was not reported durable may be in the log or not after the next attach; either way it is the same on all copies.
  * Left out: handing the volume over in order; copies that join or leave.
@@ -217,6 +217,13 @@ export class Volume implements StreamOwner, CopyLinkUser, Leaseholder {
     this.leaseGrants[copy] = Math.max(this.leaseGrants[copy]!, sentAtMs)
     this.leaseEndMs = this.majorityOf((stream) => this.leaseGrants[stream.copy]!) + this.links.settings.leaseMs
     this.advance()
+  }
+
+  /** An owner out of reach of its copies for a whole lease beyond its own gives up: others, who may reach them, cannot know while it only keeps its name with the nameservers. */
+  onLeaseInterval(): void {
+    if (this.state !== 'attached' || this.links.host.nowMs() <= this.leaseEndMs + this.links.settings.leaseMs) return
+    this.links.host.reached('owner out of reach of its copies gave up')
+    this.lose('unreachable', this.highestPromise)
   }
 
   onPrepared(stream: CopyStream): void {

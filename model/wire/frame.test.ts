@@ -178,7 +178,7 @@ describe('frames', () => {
     )
   })
 
-  const pong = encodeFrame(7, { name: 'pong', grantMs: 1, serving: [2] })
+  const pong = encodeFrame(7, { name: 'pong', grantMs: 1, serving: [{ shard: 2, epoch: 9 }] })
 
   function changedPong(change: (bytes: Buffer) => void): Buffer {
     const bytes = Buffer.from(pong)
@@ -187,7 +187,7 @@ describe('frames', () => {
   }
 
   test('have the layout that is written down', () => {
-    expect(pong.toString('hex')).toBe('00000010' + '01' + '1f' + '00000007' + '00000001' + '00000001' + '0002')
+    expect(pong.toString('hex')).toBe('00000014' + '01' + '1f' + '00000007' + '00000001' + '00000001' + '0002' + '00000009')
   })
 
   test.each<[FrameError, string, Buffer]>([

@@ -73,7 +73,7 @@ export const messages = {
   // Proxy and session shard
   ping: { number: 30, body: { proxy: utf8, bootId: u32 } },
   /** `grantMs`: for how long, from when the ping was sent, the proxy may speak for sessions of these shards that it validated on this link. */
-  pong: { number: 31, body: { grantMs: u32, serving: list(u16) } },
+  pong: { number: 31, body: { grantMs: u32, serving: list(shardEpoch) } },
   openSession: {
     number: 32,
     body: {
