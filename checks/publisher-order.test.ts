@@ -71,4 +71,61 @@ describe('publisher-order', () => {
     subscriber.deliver('data/0', 0, 0)
     expect(stage.verdict('publisher-order')).toBe('violated')
   })
+
+  describe('a message sent before the SUBACK and sent again after it', () => {
+    function resentLate(): { stage: Stage; publisher: StageConnection; subscriber: StageConnection } {
+      const stage = new Stage(clients(2))
+      const publisher = stage.connected(0)
+      publisher.publish('data/0', 0)
+      const subscriber = stage.connected(1)
+      subscriber.subscribe('data/0')
+      publisher.publish('data/0', 1)
+      return { stage, publisher, subscriber }
+    }
+
+    test('may come after later ones, which the service received before it on the new connection', () => {
+      const { stage, publisher, subscriber } = resentLate()
+      subscriber.deliver('data/0', 0, 1)
+      publisher.close()
+      const again = stage.connected(0, 4, { present: true })
+      again.publish('data/0', 0, { dup: true })
+      again.publish('data/0', 1, { dup: true })
+      subscriber.deliver('data/0', 0, 0)
+      subscriber.deliver('data/0', 0, 1, { dup: true })
+      expect(stage.verdict('publisher-order')).toBe('held')
+    })
+
+    test('may do so on the same connection, as MQTT 3.1 allows', () => {
+      const { stage, publisher, subscriber } = resentLate()
+      publisher.publish('data/0', 0, { dup: true })
+      subscriber.deliver('data/0', 0, 1)
+      subscriber.deliver('data/0', 0, 0)
+      expect(stage.verdict('publisher-order')).toBe('held')
+    })
+
+    test('keeps its order with what was first sent after it was sent again', () => {
+      const { stage, publisher, subscriber } = resentLate()
+      publisher.close()
+      const again = stage.connected(0, 4, { present: true })
+      again.publish('data/0', 0, { dup: true })
+      again.publish('data/0', 1, { dup: true })
+      again.publish('data/0', 2)
+      subscriber.deliver('data/0', 0, 2)
+      subscriber.deliver('data/0', 0, 0)
+      expect(stage.verdict('publisher-order')).toBe('violated')
+    })
+
+    test('is out of order where it was not sent again, and so is one that was due all along', () => {
+      const once = resentLate()
+      once.subscriber.deliver('data/0', 0, 1)
+      once.subscriber.deliver('data/0', 0, 0)
+      expect(once.stage.verdict('publisher-order')).toBe('violated')
+      const due = resentLate()
+      due.publisher.publish('data/0', 2)
+      due.publisher.publish('data/0', 1, { dup: true })
+      due.subscriber.deliver('data/0', 0, 2)
+      due.subscriber.deliver('data/0', 0, 1)
+      expect(due.stage.verdict('publisher-order')).toBe('violated')
+    })
+  })
 })
