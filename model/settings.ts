@@ -1,4 +1,7 @@
-/** Every number that the service runs by, with its default. Sources: facts.md's public pages, cited in docs; all can be set in a scenario. */
+/**
+ * Every number that the service runs by, with its default. Defaults follow the public documentation of RocketMQ (heartbeat, retention), of managed MQTT services
+ * (limits of a client) and of cloud load balancers (probes), or else are the project's own choice. All can be set in a scenario.
+ */
 
 export interface ServiceSettings {
   readonly nameserver: {
