@@ -17,7 +17,7 @@ export type Act = 'warm-up' | 'faults' | 'healed' | 'drained'
 export interface CheckContext {
   /** By client id. */
   readonly clients: ReadonlyMap<string, ClientFacts>
-  /** The region's machines: which promise is due where depends on what a fault takes away. */
+  /** The region's machines and the clients': which promise is due where depends on what a fault takes away. */
   readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role'>[]
   readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
   /** Which promises to check; all of them where absent. */

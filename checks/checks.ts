@@ -86,7 +86,7 @@ export function createChecks(context: CheckContext): Checks {
   const world: WorldObserver = {
     onFault(fault, phase, timeUs) {
       witness.tick(timeUs)
-      ledger.faultNumber++
+      if (disturbance.isOnClientsWay(fault)) ledger.faultNumber++
       disturbance.onFault(fault, phase, timeUs)
       for (const check of checks) check.onFault?.(fault, phase, timeUs)
     },

@@ -8,6 +8,9 @@ import { type Evidence, NEVER_BEFORE } from './promise.ts'
 
 type Machine = Pick<MachineSpec, 'name' | 'zone' | 'role'>
 
+/** What stands between a client and its messages. Name servers of the DNS and the auditor do not: a client that is served needs neither. */
+const ROLES_ON_CLIENTS_WAY: ReadonlySet<string> = new Set(['client', 'load-balancer', 'proxy', 'broker', 'volume', 'nameserver'])
+
 export class Disturbance {
   /** Every fault put in force or taken out, in order. */
   readonly story: Evidence[] = []
@@ -60,6 +63,13 @@ export class Disturbance {
     return (
       this.down.has(machine.name) ||
       this.active.some((fault) => fault.kind !== 'partition' && fault.kind !== 'link' && touches(fault, machine))
+    )
+  }
+
+  /** Whether it takes something away on a client's way to its messages: a fault elsewhere excuses nobody who is slow to serve clients. */
+  isOnClientsWay(fault: Fault): boolean {
+    return (
+      fault.kind === 'zone-outage' || this.machines.some((machine) => ROLES_ON_CLIENTS_WAY.has(machine.role) && touches(fault, machine))
     )
   }
 

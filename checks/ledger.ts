@@ -24,7 +24,7 @@ export class Ledger {
   readonly clients = new Map<string, Client>()
   /** True time of the latest observation. */
   nowUs = 0
-  /** Counts faults applied and healed, restarts included. */
+  /** Counts faults on the clients' way, applied and healed, restarts included. */
   faultNumber = 0
   /** Sums over all messages, for the summary. */
   readonly totals = { published: 0, publishedAtMostOnce: 0, acknowledged: 0, delivered: 0, duplicates: 0, reconnects: 0 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Fault } from '../model/world.ts'
 import { clients, Stage, type StageConnection } from './stage.test-support.ts'
 
 const outage = { kind: 'zone-outage', zone: 'az1', form: 'power' } as const
@@ -108,6 +109,28 @@ describe('reconnect-in-time', () => {
     expect(stage.checks.measures().reconnects).toBe(1)
   })
 
+  test('a connection that was open before the fault came takes no time to open', () => {
+    const { stage, client } = probing()
+    client.close()
+    stage.wait(500)
+    const again = stage.connection(0)
+    again.connect({ unanswered: true })
+    stage.wait(300)
+    stage.apply(outage)
+    stage.wait(200)
+    again.connack(true)
+    stage.wait(60)
+    probe(again, 1)
+    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toEqual({
+      total: only(260),
+      detection: only(0),
+      backOffAndConnect: only(0),
+      sessionLoad: only(200),
+      service: only(60),
+    })
+  })
+
   test('a client that notices late by its keepalive has its time from then; one told by RST has it from the RST', () => {
     const late = probing()
     late.stage.apply(outage)
@@ -133,6 +156,68 @@ describe('reconnect-in-time', () => {
     pass(stage, 8000)
     probe(stage.connected(0, 4, { present: true }), 1)
     expect(stage.verdict('reconnect-in-time')).toBe('held')
+  })
+
+  test.each<[string, Fault]>([
+    ['a client', { kind: 'partition', from: ['client-machine-0'], to: ['dns-1'], bothWays: true }],
+    ['a load balancer', { kind: 'connection-reset', from: ['load-balancer-1'], to: ['dns-1'] }],
+    ['a proxy', { kind: 'pause', machines: ['dns-1', 'proxy-3'] }],
+    ['a broker', { kind: 'restart', machines: ['broker-2'] }],
+    ['a volume', { kind: 'disk-stall', machines: ['volume-2'] }],
+    ['a nameserver', { kind: 'crash', machines: ['nameserver-2'] }],
+    ['a zone', { kind: 'zone-outage', zone: 'az3', form: 'isolated' }],
+  ])('a fault of %s starts the clock anew', (_, second) => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.close()
+    pass(stage, 8000)
+    stage.apply(second)
+    pass(stage, 8000)
+    probe(stage.connected(0, 4, { present: true }), 1)
+    expect(stage.verdict('reconnect-in-time')).toBe('held')
+  })
+
+  test('faults that are on no way of a client, however many, do not hide an outage', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.close()
+    for (let ms = 0; ms < 30_000; ms += 5000) {
+      stage.apply({ kind: 'connection-reset', from: ['dns-1'], to: ['dns-2'] })
+      pass(stage, 5000)
+    }
+    const result = stage.result('reconnect-in-time')
+    expect(result.violationCount).toBe(1)
+    expect(result.violations[0]!.text).toContain(
+      'client-0 was not served again by 19.000 s after zone az1 lost power at 9.000 s: it has no accepted connection',
+    )
+  })
+
+  test('such faults neither hide that messages wait, nor make those sent before them count less', () => {
+    const elsewhere = { kind: 'crash', machines: ['dns-1'] } as const
+    const waiting = probing()
+    waiting.stage.apply(outage)
+    pass(waiting.stage, 1000)
+    waiting.client.publish('probe/client-0', 1)
+    waiting.client.puback(1)
+    for (let second = 0; second < 30; second++) {
+      waiting.stage.apply(elsewhere)
+      pass(waiting.stage, 1000)
+      waiting.stage.heal(elsewhere)
+    }
+    expect(waiting.stage.result('reconnect-in-time').violations.map((each) => each.signature)).toEqual([
+      'reconnect-in-time: no message was delivered',
+    ])
+    const served = probing()
+    served.stage.apply(outage)
+    served.client.close()
+    pass(served.stage, 2000)
+    const again = served.stage.connected(0, 4, { present: true })
+    again.publish('probe/client-0', 1)
+    served.stage.apply(elsewhere)
+    again.puback(1)
+    again.deliver('probe/client-0', 0, 1)
+    pass(served.stage, 30_000)
+    expect(served.stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
   })
 
   test('a quiet client that kept its connection, one that said goodbye, and one that is cut off have no complaint', () => {

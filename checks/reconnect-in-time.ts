@@ -3,9 +3,11 @@
  * something was open, else keepalive and ping timeout), or the end of its connection that really arrived; R is the scenario's budget.
  *
  * Served: on an accepted connection, a publish sent on it after the fault is acknowledged, and a message first sent after it is delivered.
- * Every fault put in force or taken out starts every client's clock anew, so that a client hit twice has its time from the second hit. Put to the test by a client
- * whose connection ended after a fault, or whose traffic then waited for more than a second. A client that kept its connection and sent nothing is not judged:
- * it has no complaint. Neither is one cut off from the whole region, one that said goodbye, or a deadline that the observation does not reach.
+ * Every fault on the clients' way, put in force or taken out, starts every client's clock anew, so that a client hit twice has its time from the second hit. One
+ * that cannot reach them, such as between two DNS servers, starts none.
+ * Put to the test by a client whose connection ended after a fault, or whose traffic then waited for more than a second. A client that kept its connection and
+ * sent nothing is not judged: it has no complaint. Neither is one cut off from the whole region, one that said goodbye, or a deadline that the observation does
+ * not reach.
  */
 import type { Check, Shared } from './check.ts'
 import { wantsService } from './check.ts'
@@ -154,6 +156,7 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     findings,
     recovery: () => times.measures(),
     onFault(fault, phase, timeUs) {
+      if (!disturbance.isOnClientsWay(fault)) return
       judge(timeUs)
       faultUs = timeUs
       faultText = phase === 'applied' ? describeFault(fault) : `the end of: ${describeFault(fault)}`

@@ -15,7 +15,7 @@ export interface RecoveryMeasures {
   readonly total: TimeSummary
   /** From the fault to the end of the connection, as the client saw it. */
   readonly detection: TimeSummary
-  /** From there to the TCP open of the connection that brought service back. */
+  /** From there to the TCP open of the connection that brought service back; nothing where that was open already. */
   readonly backOffAndConnect: TimeSummary
   /** From there to CONNACK. */
   readonly sessionLoad: TimeSummary
@@ -41,10 +41,12 @@ export class RecoveryTimes {
 
   /** A client that lost its connection. */
   lost(recovery: Recovery): void {
+    // The connection that brings service back may be open already: one client tries while it does not know its old connection dead, another was trying when the fault came.
+    const openedUs = Math.max(recovery.openedUs, recovery.lostUs)
     this.total.push(recovery.servedUs - recovery.faultUs)
     this.detection.push(recovery.lostUs - recovery.faultUs)
-    this.backOffAndConnect.push(recovery.openedUs - recovery.lostUs)
-    this.sessionLoad.push(recovery.connackUs - recovery.openedUs)
+    this.backOffAndConnect.push(openedUs - recovery.lostUs)
+    this.sessionLoad.push(recovery.connackUs - openedUs)
     this.service.push(recovery.servedUs - recovery.connackUs)
   }
 

@@ -3,7 +3,7 @@
  * "server" does only what it is told, so that a test can plant any fault.
  */
 import mqttPacket, { type Packet } from 'mqtt-packet'
-import type { Fault } from '../model/world.ts'
+import { type Fault, INTERNET } from '../model/world.ts'
 import type { CheckContext } from './check.ts'
 import { type Checks, createChecks } from './checks.ts'
 import { encodePayload } from './payload.ts'
@@ -20,7 +20,7 @@ const defaultFacts: ClientFacts = {
 }
 
 const zones = ['az1', 'az2', 'az3']
-const roles = ['nameserver', 'broker', 'proxy', 'volume', 'load-balancer']
+const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer']
 
 type ConnectOptions = {
   readonly present?: boolean
@@ -38,7 +38,10 @@ export class Stage {
   constructor(clients: readonly ClientFacts[], options: { readonly promises?: readonly PromiseId[] } = {}) {
     const context: CheckContext = {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),
-      machines: zones.flatMap((zone, index) => roles.map((role) => ({ name: `${role}-${index + 1}`, zone, role }))),
+      machines: [
+        ...zones.flatMap((zone, index) => roles.map((role) => ({ name: `${role}-${index + 1}`, zone, role }))),
+        ...clients.map(({ number }) => ({ name: `client-machine-${number}`, zone: INTERNET, role: 'client' })),
+      ],
       budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000 },
       ...options,
     }

@@ -80,7 +80,7 @@ class Run {
     const { budgets, workload } = scenario
     const checks = createChecks({
       clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client)])),
-      machines: this.plan.machines,
+      machines: this.machines,
       budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
     })
     this.observe(checks)
