@@ -44,6 +44,24 @@ describe('an exploration', () => {
     explore(zoneOutageRuns, { runs: 20, folder, play: () => fine })
   })
 
+  test('fails where nothing breaks because too few runs put to the test what they are for', () => {
+    let runs = 0
+    const everySo = (many: number) => () => {
+      const exercised = runs++ % many === 0 ? 3 : 0
+      return {
+        promises: [
+          { id: 'acked-survives', verdict: 'held', exercised: 1, violations: [] },
+          { id: 'reconnect-in-time', verdict: exercised > 0 ? 'held' : 'not-exercised', exercised, violations: [] },
+        ],
+      } as unknown as RunResult
+    }
+    const options = { runs: 20, folder, exercised: ['acked-survives', 'reconnect-in-time'] } as const
+    expect(() => explore(zoneOutageRuns, { ...options, play: () => fine })).toThrow('only 0 of 20 runs put acked-survives to the test')
+    expect(() => explore(zoneOutageRuns, { ...options, play: everySo(3) })).toThrow('only 7 of 20 runs put reconnect-in-time to the test')
+    runs = 0
+    explore(zoneOutageRuns, { ...options, play: everySo(2) })
+  })
+
   test('ends at the smallest run that breaks the promise, and tells it', () => {
     const message = messageOf({
       play: (scenario) => {

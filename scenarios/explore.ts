@@ -9,7 +9,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import fc from 'fast-check'
 import { stringify } from 'yaml'
-import type { Violation } from '../checks/promise.ts'
+import type { PromiseId, Violation } from '../checks/promise.ts'
 import type { GeneratedRun } from './arbitrary.ts'
 import { loadScenario } from './load.ts'
 import type { RunResult } from './result.ts'
@@ -20,6 +20,8 @@ export interface ExploreOptions {
   /** Where the scenario that failed is written. */
   readonly folder: string
   play(scenario: Scenario, seed: number): RunResult
+  /** Promises that at least half of the runs must put to the test: an exploration that tries nothing finds nothing. */
+  readonly exercised?: readonly PromiseId[]
   /** fast-check's own, to repeat an exploration. */
   readonly seed?: number
 }
@@ -34,7 +36,8 @@ function toYaml(scenario: ScenarioFile): string {
   return stringify(scenario, { lineWidth: 0, flowCollectionPadding: true })
 }
 
-function failureOf(run: GeneratedRun, options: ExploreOptions): Failure | undefined {
+/** @param exercised counts how many runs that did not fail put each promise to the test. */
+function failureOf(run: GeneratedRun, options: ExploreOptions, exercised: Map<PromiseId, number>): Failure | undefined {
   const text = toYaml(run.scenario)
   const scenario = loadScenario(text, { file: 'generated.yaml', name: 'generated' })
   let result: RunResult
@@ -45,24 +48,35 @@ function failureOf(run: GeneratedRun, options: ExploreOptions): Failure | undefi
     return { signature: `threw: ${message.replace(/\d+/g, 'n')}`, text: `the run broke off: ${message}`, violation: undefined }
   }
   const violation = result.promises.find((promise) => promise.verdict === 'violated')?.violations[0]
-  return violation && { signature: violation.signature, text: `${violation.promise} is violated: ${violation.text}`, violation }
+  if (violation === undefined) {
+    for (const { id, exercised: times } of result.promises) if (times > 0) exercised.set(id, (exercised.get(id) ?? 0) + 1)
+    return undefined
+  }
+  return { signature: violation.signature, text: `${violation.promise} is violated: ${violation.text}`, violation }
 }
 
-/** @throws with the whole story when a run fails. */
+/** @throws with the whole story when a run fails, or when too few put to the test what they are for. */
 export function explore(runs: fc.Arbitrary<GeneratedRun>, options: ExploreOptions): void {
   let wanted: string | undefined
   let smallest: Failure | undefined
   let executions = 0
+  const exercised = new Map<PromiseId, number>()
   const property = fc.property(runs, (run) => {
     executions++
-    const failure = failureOf(run, options)
+    const failure = failureOf(run, options, exercised)
     if (failure === undefined || (wanted !== undefined && failure.signature !== wanted)) return true
     wanted = failure.signature
     smallest = failure
     return false
   })
   const details = fc.check(property, { numRuns: options.runs, ...(options.seed === undefined ? {} : { seed: options.seed }) })
-  if (!details.failed) return
+  if (!details.failed) {
+    for (const id of options.exercised ?? []) {
+      const count = exercised.get(id) ?? 0
+      if (count * 2 < executions) throw new Error(`only ${count} of ${executions} runs put ${id} to the test: nothing is proved by so few`)
+    }
+    return
+  }
   const run = details.counterexample![0]
   throw new Error(failureStory(run, smallest!, executions, details, options.folder))
 }
