@@ -134,6 +134,7 @@ describe('bad input is answered in one clear message, without a stack, and ends 
       "option '--seed <n>' cannot be used with option '--seeds <first..last>'",
     ],
     ['seeds backwards', ['run', 'calm', '--seeds', '5..2'], 'The last seed (2) lies before the first (5).'],
+    ['too many seeds', ['run', 'calm', '--seeds', '0..4294967295'], 'this command asks for 4294967296 runs. allowed: at most 1000000'],
     ['an unknown scenario', ['run', 'az-outge'], 'Did you mean az-outage?'],
     ['an unknown option', ['run', 'calm', '--sed', '1'], '--seed'],
     ['an unknown command', ['rnu', 'calm'], '(Did you mean run?)'],

@@ -25,6 +25,8 @@ interface RunOptions {
   readonly jobs?: number
 }
 
+/** More take days, and room for the plan of each. */
+const MAXIMUM_RUNS = 1_000_000
 /** A run without an answer after this long hangs. */
 const RUN_LIMIT_MS = 600_000
 
@@ -40,6 +42,7 @@ export async function runCommand(names: readonly string[], given: Record<string,
   const options = given as RunOptions
   const set = options.set ?? []
   const opened = openScenarios(names, set)
+  refuseTooMany(opened.length, options)
   const runs = opened.flatMap((one) => seedsFor(one, options).map((seed) => plan(one, seed, set, options.trace !== undefined)))
   if (options.trace !== undefined && runs.length > 1)
     throw new BadInput(`--trace writes the history of one run; this command asks for ${runs.length}`)
@@ -61,6 +64,11 @@ export async function runCommand(names: readonly string[], given: Record<string,
   }
   printer.end()
   return printer.exitCode
+}
+
+function refuseTooMany(scenarios: number, { seeds = [0, 0] }: RunOptions): void {
+  const count = scenarios * (seeds[1] - seeds[0] + 1)
+  if (count > MAXIMUM_RUNS) throw new BadInput(`this command asks for ${count} runs. allowed: at most ${MAXIMUM_RUNS} in one command`)
 }
 
 function seedsFor(opened: OpenedScenario, options: RunOptions): readonly number[] {
