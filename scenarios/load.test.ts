@@ -138,6 +138,31 @@ describe('a scenario file', () => {
       'storm.yaml:7:48: region.settings.proxy.pingIntervalMs: cannot be negative: -3',
     ],
     [
+      'an interval of nothing',
+      `${outage}region: { settings: { volume: { leaseRenewIntervalMs: 0 } } }\n`,
+      'storm.yaml:7:55: region.settings.volume.leaseRenewIntervalMs: must be 1 or more: 0',
+    ],
+    [
+      'a threshold of nothing',
+      `${outage}region: { settings: { loadBalancer: { healthyThreshold: 0 } } }\n`,
+      'region.settings.loadBalancer.healthyThreshold: must be 1 or more: 0',
+    ],
+    [
+      'clients that publish without a pause',
+      `${outage}clients: [{ publish: { every: 0s } }]\n`,
+      'storm.yaml:7:31: clients.0.publish.every: a period must be 1ms or more',
+    ],
+    [
+      'a retention that ends before the audit',
+      `${outage}region: { settings: { broker: { retentionMs: 20000 } } }\n`,
+      'storm.yaml:7:46: region.settings.broker.retentionMs: messages would be gone before the audit asks for them: this run may take 858000 ms (858s). allowed: 858000 or more, found 20000',
+    ],
+    [
+      'a run that outlasts the retention',
+      `${outage}workload: { duration: 72h }\n`,
+      'region.settings.broker.retentionMs: messages would be gone before the audit',
+    ],
+    [
       'a word for a number',
       `${outage}region: { zones: three }\n`,
       'storm.yaml:7:18: region.zones: expected a whole number from 1 to 9, found "three"',
@@ -159,6 +184,12 @@ describe('a scenario file', () => {
   ])('with %s is refused in one clear message', (_, text, message) => {
     const problems = problemsOf(text)
     expect(problems[0]).toContain(message)
+  })
+
+  test('may set to 0 what makes sense at 0, and the retention to what the run takes at most', () => {
+    const settings =
+      '{ broker: { takeoverStaggerMs: 0, retentionMs: 858000 }, proxy: { acknowledgeDelayMs: 0, window3x: 1 }, dns: { ttlSeconds: 0 } }'
+    expect(load(`${outage}region: { settings: ${settings} }\n`).region.settings.dns).toEqual({ ttlSeconds: 0 })
   })
 
   test('tells every problem at once', () => {
@@ -185,6 +216,10 @@ describe('--set', () => {
   test.each<[string, string]>([
     ['clients.0.cuont=7', '--set clients.0.cuont=7: clients.0.cuont: unknown key cuont. allowed: count'],
     ['faults.0.at=-3s', '--set faults.0.at=-3s: faults.0.at: a duration cannot be negative: -3s'],
+    [
+      'region.settings.broker.retentionMs=20000',
+      '--set region.settings.broker.retentionMs=20000: region.settings.broker.retentionMs: messages would be gone before the audit',
+    ],
     ['faults.0.zone=az9', '--set faults.0.zone=az9: faults.0.zone: the region has no zone az9'],
     ['regoin.zones=5', '--set regoin.zones=5: regoin: unknown key regoin'],
     ['faults.3.at=5s', '--set faults.3.at=5s: faults has 1 items in the file, counted from 0'],

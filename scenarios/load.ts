@@ -4,9 +4,10 @@
  */
 import { type Document, isMap, isNode, isPair, isSeq, LineCounter, type Node, parseDocument, parse as parseYaml } from 'yaml'
 import type * as z from 'zod'
-import { machinesOf } from './cast.ts'
+import { machinesOf, regionSpec } from './cast.ts'
+import { formatDuration } from './fields.ts'
 import { didYouMean } from './nearest.ts'
-import { endOfFaultsMs, type Scenario, type ScenarioFault, scenarioSchema } from './scenario.ts'
+import { endOfFaultsMs, latestEndMs, type Scenario, type ScenarioFault, scenarioSchema } from './scenario.ts'
 import { type Selector, SelectorProblem, select } from './selector.ts'
 
 /** What is wrong with a scenario, a text for each problem. */
@@ -81,7 +82,7 @@ function plain(message: string): string {
   return message.replace(/\s+/g, ' ').replace(/^(.)/, (first) => first.toLowerCase())
 }
 
-/** What the schema cannot know: whether the region has what a fault is for, and whether a fault ends. */
+/** What the schema cannot know: whether the region has what a fault is for, whether a fault ends, and whether messages are kept until they are audited. */
 function regionProblems(scenario: Scenario): readonly Problem[] {
   const machines = machinesOf(scenario)
   const zones = [...new Set(machines.map((machine) => machine.zone))].filter((zone) => zone.startsWith('az'))
@@ -105,6 +106,12 @@ function regionProblems(scenario: Scenario): readonly Problem[] {
       problems.push({ path, text: `this fault has no time to work: give it "for: 30s", or give the workload a duration` })
     }
   })
+  const { retentionMs } = regionSpec(scenario).settings.broker
+  const neededMs = latestEndMs(scenario)
+  if (retentionMs < neededMs) {
+    const text = `messages would be gone before the audit asks for them: this run may take ${neededMs} ms (${formatDuration(neededMs)}). allowed: ${neededMs} or more, found ${retentionMs}`
+    problems.push({ path: ['region', 'settings', 'broker', 'retentionMs'], text })
+  }
   return problems
 }
 

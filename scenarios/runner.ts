@@ -20,7 +20,7 @@ import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
 import { type RunResult, verdictOf } from './result.ts'
-import { endOfFaultsMs, expectations, type Scenario, type ScenarioFault } from './scenario.ts'
+import { AUDIT_BUDGET_MS, DRAIN_BUDGET_MS, endOfFaultsMs, expectations, type Scenario, type ScenarioFault } from './scenario.ts'
 import { type Selectable, select } from './selector.ts'
 import { tellStory } from './story.ts'
 import { planClients } from './workload.ts'
@@ -42,8 +42,6 @@ const CLIENTS_START_SHARE = 0.5
 const CLIENTS_STAGGER_SHARE = 0.25
 /** Nothing received for this long: nothing is on its way any more. */
 const QUIET_MS = 2000
-const DRAIN_BUDGET_MS = 600_000
-const AUDIT_BUDGET_MS = 60_000
 const LIVELOCKS_BORNE = 5
 
 class Run {

@@ -12,6 +12,7 @@ import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
 import { byKind, choice, describe, duration, fraction, integer, strict, unknownKey } from './fields.ts'
 import { selectorSchema } from './selector.ts'
 
+const period = duration.refine((periodMs) => periodMs >= 1, { error: 'a period must be 1ms or more' })
 const zoneName = z.string({ error: (issue) => `expected the name of a zone, such as az2, found ${describe(issue.input)}` })
 const at = duration.describe('When it begins, counted from the start of the run.')
 const lasting = duration.optional().describe('How long it lasts; without it, until the end of the act of faults.')
@@ -53,6 +54,9 @@ export const faultSchema = byKind([
   strict({ kind: z.literal('disk-stall'), machines: selector, at, for: lasting }),
 ])
 
+/** Settings that may be 0: nobody waits for his turn, nothing waits for a frame to ride on, nothing is cached (RFC 1035, section 3.2.1). */
+const MAY_BE_ZERO: ReadonlySet<string> = new Set(['takeoverStaggerMs', 'acknowledgeDelayMs', 'ttlSeconds'])
+
 const optionalNumbers = <T extends object>(defaults: T) =>
   strict(
     Object.fromEntries(
@@ -60,7 +64,9 @@ const optionalNumbers = <T extends object>(defaults: T) =>
         name,
         z
           .number({ error: (issue) => `expected a number${name.endsWith('Ms') ? ' of milliseconds' : ''}, found ${describe(issue.input)}` })
-          .nonnegative({ error: (issue) => `cannot be negative: ${describe(issue.input)}` })
+          .min(MAY_BE_ZERO.has(name) ? 0 : 1, {
+            error: ({ input }) => (Number(input) < 0 ? `cannot be negative: ${describe(input)}` : `must be 1 or more: ${describe(input)}`),
+          })
           .optional()
           .describe(`Default ${value}.`),
       ]),
@@ -104,7 +110,7 @@ const clientGroupSchema = strict({
   publish: z
     .union([
       z.literal('none'),
-      strict({ qos: qos.default(1), every: duration.prefault('1s'), payloadBytes: integer(10, 65_536).default(64) }),
+      strict({ qos: qos.default(1), every: period.prefault('1s'), payloadBytes: integer(10, 65_536).default(64) }),
     ])
     .prefault({}),
   subscribe: z
@@ -193,6 +199,16 @@ export function expectations(scenario: Scenario): ReadonlyMap<PromiseId, Expecta
   const outage = scenario.faults.some((fault) => fault.kind === 'zone-outage')
   if (outage) ids.push('acked-survives', 'session-kept', 'one-owner', 'reconnect-in-time', 'routes-converge')
   return new Map(promiseIds.filter((id) => ids.includes(id)).map((id) => [id, 'held']))
+}
+
+/** How long the drain may go on while messages still move, and the audit. */
+export const DRAIN_BUDGET_MS = 600_000
+export const AUDIT_BUDGET_MS = 60_000
+
+/** By when a run has ended at the latest, with a minute to spare. */
+export function latestEndMs(scenario: Scenario): number {
+  const { settle, drain } = scenario.workload
+  return endOfFaultsMs(scenario) + settle + drain + DRAIN_BUDGET_MS + AUDIT_BUDGET_MS + 60_000
 }
 
 /** When the act of faults ends. */
