@@ -281,7 +281,11 @@ export class SessionShard implements Shard {
 
   private answerOpened(session: Session, reply: (message: Message) => void): void {
     const { sessionPresent, epoch, incarnation, subscriptions } = session
-    this.answer(reply, { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions }, refusal('not-owner'))
+    this.answer(
+      reply,
+      { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions },
+      refusal('not-owner'),
+    )
   }
 
   private resume(link: Link, request: MessageOf<'resumeSessions'>, reply: (message: Message) => void): void {

@@ -198,7 +198,10 @@ describe('frames', () => {
     ['malformed', 'a list longer than the frame', changedPong((bytes) => bytes.writeUInt32BE(2, 14))],
     ['malformed', 'bytes behind the last field', Buffer.concat([changedPong((bytes) => bytes.writeUInt32BE(21, 0)), Buffer.from([0])])],
   ])('%s: %s', (error, _name, bytes) => {
-    expect(read([pong, bytes])).toEqual({ frames: [{ requestId: 7, message: { name: 'pong', grantMs: 1, serving: [{ shard: 2, epoch: 9 }] } }], error })
+    expect(read([pong, bytes])).toEqual({
+      frames: [{ requestId: 7, message: { name: 'pong', grantMs: 1, serving: [{ shard: 2, epoch: 9 }] } }],
+      error,
+    })
     expect(read(oneByOne(bytes)).error).toBe(error)
   })
 
