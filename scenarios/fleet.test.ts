@@ -69,6 +69,7 @@ function client(number: number, fields: Partial<FleetClient> = {}): FleetClient 
     version: 5,
     cleanStart: false,
     sessionExpirySeconds: 3600,
+    leavesSocketsOpen: false,
     subscribe: [{ filter: `data/${number + 1}`, qos: 1 }],
     publish: { topic: `data/${number}`, qos: 1, intervalMs: 1000, payloadBytes: 40, retain: false },
     startAtMs: 100,

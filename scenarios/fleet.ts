@@ -32,6 +32,8 @@ export interface FleetClient {
   readonly sessionExpirySeconds: number
   /** That of the profile where absent. */
   readonly keepaliveSeconds?: number
+  /** A connection that it gives up stays open. */
+  readonly leavesSocketsOpen: boolean
   readonly subscribe: readonly SubscriptionRequest[]
   readonly publish: FleetPublishing | undefined
   readonly startAtMs: number
@@ -115,6 +117,7 @@ class Device implements MqttClientListener {
         cleanStart: spec.cleanStart,
         sessionExpirySeconds: spec.sessionExpirySeconds,
         ...(spec.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: spec.keepaliveSeconds }),
+        leavesSocketsOpen: spec.leavesSocketsOpen,
         accessName: config.accessName,
         port: config.port,
         resolver,

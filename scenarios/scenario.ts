@@ -107,6 +107,12 @@ const clientGroupSchema = strict({
   version: version.default(5),
   cleanStart: z.boolean().default(false),
   sessionExpiry: duration.prefault('1h').describe('MQTT 5: how long the session outlives its connection.'),
+  leavesSocketsOpen: z
+    .boolean()
+    .default(false)
+    .describe(
+      'A connection that such a client gives up stays open, as with a device that changed its network: its proxy hears nothing of it.',
+    ),
   publish: z
     .union([
       z.literal('none'),

@@ -11,6 +11,7 @@ function group(fields: Partial<ClientGroup>): ClientGroup {
     version: 5,
     cleanStart: false,
     sessionExpiry: 3_600_000,
+    leavesSocketsOpen: false,
     publish: { qos: 1, every: 1000, payloadBytes: 64 },
     subscribe: { qos: 1, topics: 'ring' },
     ...fields,
@@ -35,7 +36,14 @@ describe('planClients', () => {
 
   test('gives each client what its group says', () => {
     const [client] = planClients(
-      [group({ count: 1, publish: { qos: 0, every: 250, payloadBytes: 32 }, subscribe: { qos: 0, topics: 'fan-in' } })],
+      [
+        group({
+          count: 1,
+          leavesSocketsOpen: true,
+          publish: { qos: 0, every: 250, payloadBytes: 32 },
+          subscribe: { qos: 0, topics: 'fan-in' },
+        }),
+      ],
       timing,
     )
     expect(client).toEqual({
@@ -44,6 +52,7 @@ describe('planClients', () => {
       version: 5,
       cleanStart: false,
       sessionExpirySeconds: 3600,
+      leavesSocketsOpen: true,
       subscribe: [{ filter: 'data/+', qos: 0 }],
       publish: { topic: 'data/0', qos: 0, intervalMs: 250, payloadBytes: 32, retain: false },
       startAtMs: 1000,

@@ -26,6 +26,7 @@ export function planClients(groups: readonly ClientGroup[], timing: WorkloadTimi
         version: group.version,
         cleanStart: group.cleanStart,
         sessionExpirySeconds: Math.round(group.sessionExpiry / 1000),
+        leavesSocketsOpen: group.leavesSocketsOpen,
         subscribe:
           group.subscribe === 'none' ? [] : [{ filter: filterOf(group.subscribe.topics, number, count), qos: group.subscribe.qos }],
         publish:

@@ -266,6 +266,63 @@ describe('keeping alive', () => {
     expect(counters.pingTimeouts).toBe(1)
   })
 
+  describe('that leaves its sockets open', () => {
+    /** Publishes, hears nothing, gives up, and dials again. */
+    function giveUp({ host, client }: Bench): void {
+      client.publish(message('lost'))
+      host.advance(3000)
+      expect(client.state).toBe('backing-off')
+      host.advance(2000)
+      expect(client.state).toBe('connecting')
+    }
+
+    test('ignores what still comes over the old connection, which the server need not know to be dead', () => {
+      const bench = setUp({ leavesSocketsOpen: true })
+      const { accept, told, client } = bench
+      const old = accept()
+      giveUp(bench)
+      expect(old.closedBy).toBeUndefined()
+      const before = told.length
+      old.send({ cmd: 'publish', topic: 'data/2', payload: 'late', qos: 1, messageId: 7, dup: false, retain: false })
+      acknowledge(old, 1)
+      old.drain()
+      old.die('reset')
+      expect(told).toHaveLength(before)
+      expect(old.ofType('puback')).toEqual([])
+      expect(client.unacknowledged).toBe(1)
+      expect(client.state).toBe('connecting')
+      const connection = accept({ sessionPresent: true })
+      expect(texts(connection)).toEqual(['lost'])
+    })
+
+    test('leaves two at most, and closes them when it stops', () => {
+      const bench = setUp({ leavesSocketsOpen: true })
+      const left = [1, 2, 3].map(() => {
+        const connection = bench.accept({ sessionPresent: true })
+        giveUp(bench)
+        return connection
+      })
+      expect(left.map(({ closedBy }) => closedBy)).toEqual(['reset', undefined, undefined])
+      const last = bench.accept({ sessionPresent: true })
+      bench.client.stop()
+      expect(left.map(({ closedBy }) => closedBy)).toEqual(['reset', 'reset', 'reset'])
+      expect(last.closedBy).toBe('close')
+    })
+
+    test('leaves one that opened and had no CONNACK, not one that never opened, nor one that the server ended', () => {
+      const { host, accept } = setUp({ leavesSocketsOpen: true })
+      const [silent] = host.connections
+      host.advance(2000)
+      host.last.open()
+      host.advance(2000)
+      expect(host.connections.slice(0, 2).map(({ closedBy }) => closedBy)).toEqual(['reset', undefined])
+      expect(silent!.closedBy).toBe('reset')
+      const connection = accept()
+      connection.send({ cmd: 'disconnect', reasonCode: 0x8b })
+      expect(connection.closedBy).toBe('close')
+    })
+  })
+
   test('notices a dead path though it sends QoS 0 all the time', () => {
     const { host, accept, client } = setUp()
     accept()

@@ -32,6 +32,11 @@ const PUBLISHES_IN_FLIGHT_AT_MOST = 65_000
 /** Fixed header and the largest Remaining Length [MQTT 2.1.4]. */
 const PROTOCOL_MAXIMUM_PACKET_BYTES = 268_435_460
 
+/** Of connections left behind; the oldest beyond these is reset. */
+const LEFT_OPEN_AT_MOST = 2
+/** Has what was left behind. */
+const NOBODY: ConnectionHandler = { onData: () => {}, onClose: () => {} }
+
 const PINGREQ = encodePacket({ type: 'pingreq' }, 5)
 
 export class MqttClient implements ConnectionHandler, PacketSink {
@@ -40,6 +45,8 @@ export class MqttClient implements ConnectionHandler, PacketSink {
   private readonly listener: MqttClientListener
   private currentState: ClientState = 'idle'
   private connection: Connection | undefined
+  /** Oldest first; some may be closed by now. */
+  private leftOpen: Connection[] | undefined
   private reader: PacketReader | undefined
   private writable = true
   private ready = false
@@ -96,6 +103,8 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     const connected = this.currentState === 'connected'
     this.become('stopped', 'stopped')
     if (connected) this.connection!.write(encodePacket({ type: 'disconnect', reasonCode: 0 }, this.version))
+    for (const connection of this.leftOpen ?? []) connection.reset()
+    this.leftOpen = undefined
     this.release(connected ? 'close' : 'reset')
     this.timer?.cancel()
   }
@@ -310,8 +319,8 @@ export class MqttClient implements ConnectionHandler, PacketSink {
 
   // Losing the connection.
 
-  /** The connection at hand is over. `gone`: it is closed already. */
-  private lose(why: string, how: 'close' | 'reset' | 'gone'): void {
+  /** The connection at hand is over. `gone`: it is closed already. `give-up`: nothing is heard of the server. */
+  private lose(why: string, how: 'close' | 'reset' | 'gone' | 'give-up'): void {
     const from = this.currentState
     this.release(how)
     if (from !== 'connected') {
@@ -323,14 +332,26 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     this.listener.onClosed(why)
   }
 
-  private release(how: 'close' | 'reset' | 'gone'): void {
+  private release(how: 'close' | 'reset' | 'gone' | 'give-up'): void {
     this.reader?.stop()
     this.reader = undefined
     if (how === 'close') this.connection?.close()
     else if (how === 'reset') this.connection?.reset()
+    else if (how === 'give-up') this.giveUp(this.connection!)
     this.connection = undefined
     this.pingSentMs = NO_PING
     this.ready = false
+  }
+
+  private giveUp(connection: Connection): void {
+    if (this.options.leavesSocketsOpen !== true || this.currentState === 'connecting') {
+      connection.reset()
+      return
+    }
+    connection.handler = NOBODY
+    this.leftOpen ??= []
+    this.leftOpen.push(connection)
+    if (this.leftOpen.length > LEFT_OPEN_AT_MOST) this.leftOpen.shift()!.reset()
   }
 
   /** The server broke the protocol: an MQTT 5 client says so, and closes (MQTT 5, section 4.13.1). */
@@ -532,7 +553,7 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     switch (this.currentState) {
       case 'connecting':
       case 'awaiting-connack':
-        if (nowMs >= this.deadlineMs) this.lose('connect timeout', 'reset')
+        if (nowMs >= this.deadlineMs) this.lose('connect timeout', 'give-up')
         break
       case 'backing-off':
         if (nowMs >= this.deadlineMs) this.beginRound('back-off over')
@@ -550,14 +571,14 @@ export class MqttClient implements ConnectionHandler, PacketSink {
     const { counters } = this.options
     if (nowMs >= this.acknowledgeDueMs()) {
       counters.acknowledgeTimeouts++
-      this.lose('acknowledgement timeout', 'reset')
+      this.lose('acknowledgement timeout', 'give-up')
     } else if (nowMs >= this.pingDueMs()) {
       if (this.pingSentMs === NO_PING) {
         this.pingSentMs = this.host.nowMs()
         this.send(PINGREQ)
       } else {
         counters.pingTimeouts++
-        this.lose('ping timeout', 'reset')
+        this.lose('ping timeout', 'give-up')
       }
     }
   }

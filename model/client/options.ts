@@ -15,6 +15,11 @@ export interface MqttClientOptions {
   /** The largest packet the client takes; told to an MQTT 5 server. */
   readonly maximumPacketBytes?: number
   readonly will?: Will
+  /**
+   * A connection that the client gives up by its own decision stays open, and whatever comes over it is ignored: as with a device that changed its network, or whose
+   * TCP forgets. Otherwise it is reset.
+   */
+  readonly leavesSocketsOpen?: boolean
   readonly accessName: string
   readonly port: number
   readonly resolver: Pick<Resolver, 'resolve'>
