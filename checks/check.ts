@@ -56,6 +56,10 @@ export interface Check {
   onConnectSent?(connection: Connection, timeUs: number): void
   /** An accepting CONNACK; `connection.session` is set. `former` is the session that was there before, as far as we knew. */
   onConnack?(connection: Connection, present: boolean, knowledge: SessionKnowledge, former: Session | undefined, timeUs: number): void
+  /** The client gave up the accepted connection that it had, and left it open: it begins another. */
+  onLeft?(connection: Connection, timeUs: number): void
+  /** An accepting CONNACK on a connection that its client had left: the session is its own now, and nobody is there. */
+  onLateConnack?(connection: Connection, timeUs: number): void
   onClosed?(connection: Connection, reason: CloseReason, by: 'self' | 'peer', timeUs: number): void
 
   /** First packets and repetitions; `kind` says which. `publication` is undefined for QoS 0. */

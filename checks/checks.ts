@@ -34,6 +34,8 @@ export interface Measures {
   readonly lost: number
   /** Accepted connections of a client beyond its first. */
   readonly reconnects: number
+  /** Of these while another accepted one of the client's was still open at it. */
+  readonly takeovers: number
   readonly recovery: RecoveryMeasures
 }
 
@@ -65,6 +67,7 @@ export function createChecks(context: CheckContext): Checks {
   const disturbance = new Disturbance(context.machines)
   const shared: Shared = { context, ledger, disturbance }
   const ackedSurvives = checkAckedSurvives(shared)
+  const oneOwner = checkOneOwner(shared)
   const reconnectInTime = checkReconnectInTime(shared)
   const all: Readonly<Record<PromiseId, Check>> = {
     'acked-survives': ackedSurvives,
@@ -73,7 +76,7 @@ export function createChecks(context: CheckContext): Checks {
     'publisher-order': checkPublisherOrder(),
     'no-phantom': checkNoPhantom(shared),
     'session-kept': checkSessionKept(shared),
-    'one-owner': checkOneOwner(shared),
+    'one-owner': oneOwner,
     'reconnect-in-time': reconnectInTime,
     'routes-converge': checkRoutesConverge(shared),
     progress: checkProgress(shared),
@@ -146,6 +149,7 @@ export function createChecks(context: CheckContext): Checks {
         duplicates,
         lost: ackedSurvives.lost(),
         reconnects,
+        takeovers: oneOwner.takeovers(),
         recovery: reconnectInTime.recovery(),
       }
     },

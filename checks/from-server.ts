@@ -41,8 +41,21 @@ export class FromServer implements FrameSink {
     for (const check of this.hear.spoken) check.onSpoken(connection, sentAtUs, this.timeUs)
   }
 
+  /** Over a connection that its client has left. */
+  private spokenToNobody(what: string): void {
+    const connection = this.connection
+    const sentAtUs = this.decoder.frameSentAtUs
+    connection.lastSpokenUs = sentAtUs
+    connection.lastSpoken = what
+    for (const check of this.hear.spoken) check.onSpoken(connection, sentAtUs, this.timeUs)
+  }
+
   onPublish(frame: PublishFrame): void {
     const connection = this.connection
+    if (connection.left) {
+      this.spokenToNobody('PUBLISH')
+      return
+    }
     for (const check of this.hear.serverPublish) check.onServerPublish(connection, frame, this.timeUs)
     this.spoken('PUBLISH')
     const session = connection.session
@@ -109,6 +122,10 @@ export class FromServer implements FrameSink {
 
   onAcknowledgement(kind: AcknowledgementKind, packetId: number, reasonCode: number, frameBytes: number): void {
     const connection = this.connection
+    if (connection.left) {
+      this.spokenToNobody(kind.toUpperCase())
+      return
+    }
     for (const check of this.hear.serverAcknowledgement) check.onServerAcknowledgement(connection, kind, packetId, frameBytes, this.timeUs)
     this.spoken(kind.toUpperCase())
     const session = connection.session
@@ -137,6 +154,7 @@ export class FromServer implements FrameSink {
       for (const check of this.hear.serverMalformed) check.onServerMalformed(connection, 'MQTT-3.12', 'PINGREQ from a server', this.timeUs)
       return
     }
+    if (connection.left) return
     for (const check of this.hear.serverPingresp) check.onServerPingresp(connection, this.timeUs)
     if (connection.openPings > 0) connection.openPings--
     if (connection.session !== undefined) connection.session.lastProofUs = this.decoder.frameSentAtUs
@@ -144,6 +162,10 @@ export class FromServer implements FrameSink {
 
   onPacket(packet: Packet, frameBytes: number): void {
     const connection = this.connection
+    if (connection.left) {
+      this.onPacketForNobody(packet)
+      return
+    }
     for (const check of this.hear.serverPacket) check.onServerPacket(connection, packet, frameBytes, this.timeUs)
     switch (packet.cmd) {
       case 'connack':
@@ -175,6 +197,16 @@ export class FromServer implements FrameSink {
         return
       default:
     }
+  }
+
+  private onPacketForNobody(packet: Packet): void {
+    const connection = this.connection
+    if (packet.cmd === 'suback' || packet.cmd === 'unsuback') this.spokenToNobody(packet.cmd.toUpperCase())
+    if (packet.cmd !== 'connack' || (packet.reasonCode ?? packet.returnCode ?? 0) !== 0 || connection.connackAtUs !== NEVER) return
+    connection.connackAtUs = this.timeUs
+    connection.connackSentAtUs = this.decoder.frameSentAtUs
+    if (connection.cleanStart || connection.expirySeconds === 0) connection.client.strayEnd = true
+    for (const check of this.hear.lateConnack) check.onLateConnack(connection, this.timeUs)
   }
 
   private accepted(present: boolean): void {

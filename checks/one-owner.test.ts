@@ -11,6 +11,10 @@ function takenOver() {
   return { stage, older, newer }
 }
 
+function attach(stage: Stage, volume: number, epoch: number) {
+  stage.record(`broker-${epoch}`, { kind: 'volume-attached', volume, epoch, size: 0, repairedCopies: 0 })
+}
+
 describe('one-owner', () => {
   test('catches an acknowledgement through the old connection', () => {
     const { stage, older } = takenOver()
@@ -69,6 +73,8 @@ describe('one-owner', () => {
 
   test('copies of a volume share a prefix; a shorter one is fine', () => {
     const stage = new Stage(clients(1))
+    attach(stage, 3, 1)
+    attach(stage, 3, 2)
     stage.checks.copies(3, [
       { machine: 'volume-1', bytes: Buffer.from('abcdef') },
       { machine: 'volume-2', bytes: Buffer.from('abcd') },
@@ -82,6 +88,49 @@ describe('one-owner', () => {
     const result = stage.result('one-owner')
     expect(result.violationCount).toBe(1)
     expect(result.violations[0]!.text).toContain('differ from byte 2 on')
+  })
+
+  test('copies of a volume that never moved put nothing to the test, and are found to differ all the same', () => {
+    const stage = new Stage(clients(1))
+    attach(stage, 3, 1)
+    stage.checks.copies(3, [
+      { machine: 'volume-1', bytes: Buffer.from('abcdef') },
+      { machine: 'volume-2', bytes: Buffer.from('abcd') },
+    ])
+    expect(stage.verdict('one-owner')).toBe('not-exercised')
+    stage.checks.copies(3, [
+      { machine: 'volume-1', bytes: Buffer.from('abcdef') },
+      { machine: 'volume-2', bytes: Buffer.from('abX') },
+    ])
+    expect(stage.verdict('one-owner')).toBe('violated')
+  })
+
+  test('counts takeovers apart from copies', () => {
+    const { stage } = takenOver()
+    attach(stage, 0, 1)
+    attach(stage, 0, 2)
+    stage.checks.copies(0, [
+      { machine: 'volume-1', bytes: Buffer.from('ab') },
+      { machine: 'volume-2', bytes: Buffer.from('ab') },
+      { machine: 'volume-3', bytes: Buffer.from('ab') },
+    ])
+    expect(stage.result('one-owner').exercised).toBe(4)
+    expect(stage.checks.measures().takeovers).toBe(1)
+  })
+
+  test('catches a new connection that speaks on after a CONNECT that its client had given up took the session', () => {
+    const stage = new Stage(clients(1))
+    const slow = stage.connection(0)
+    slow.connect({ unanswered: true })
+    stage.wait(2000)
+    const next = stage.connected(0)
+    next.publish('data/0', 0)
+    stage.wait(100)
+    slow.connack(true)
+    expect(stage.result('one-owner')).toMatchObject({ verdict: 'held', exercised: 1 })
+    stage.wait(10)
+    next.puback(0)
+    expect(stage.verdict('one-owner')).toBe('violated')
   })
 
   test('is not exercised by clients that close the old connection first', () => {

@@ -220,6 +220,22 @@ describe('reconnect-in-time', () => {
     expect(served.stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
   })
 
+  test('a client that leaves its old connection open is not served by what comes there', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    pass(stage, 2000)
+    client.publish('probe/client-0', 1)
+    pass(stage, 3000)
+    const again = stage.connection(0)
+    client.puback(1)
+    client.deliver('probe/client-0', 0, 1, { acknowledge: false })
+    pass(stage, 20_000)
+    again.open()
+    const result = stage.result('reconnect-in-time')
+    expect(result.violations[0]!.text).toContain('it has no accepted connection')
+    expect(result.violations[0]!.evidence.map(({ text }) => text)).toContain('the client gave its connection up')
+  })
+
   test('a quiet client that kept its connection, one that said goodbye, and one that is cut off have no complaint', () => {
     const stage = new Stage(clients(3))
     stage.connected(0)

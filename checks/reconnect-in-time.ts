@@ -152,6 +152,24 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     return machine !== undefined && disturbance.isCutOff(machine)
   }
 
+  const lost = (connection: Connection, how: string, timeUs: number) => {
+    const { client } = connection
+    if (faultUs < 0 || connection.connackAtUs < 0 || client.retired || client.current !== undefined) return
+    let each = suspects.get(client)
+    if (each === undefined) {
+      // Served after the fault, and lost all the same: its time runs from here.
+      each = new Suspect(client, timeUs, timeUs + budgetUs)
+      suspects.set(client, each)
+    }
+    each.acknowledgedUs = undefined
+    each.deliveredUs = undefined
+    each.firstPublishUs = undefined
+    if (each.lostUs !== undefined) return
+    each.lostUs = timeUs
+    each.lostHow = how
+    each.deadlineUs = Math.min(each.deadlineUs, timeUs + budgetUs)
+  }
+
   return {
     findings,
     recovery: () => times.measures(),
@@ -167,22 +185,9 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
       const each = suspects.get(connection.client)
       if (each !== undefined) each.attempts++
     },
+    onLeft: (connection, timeUs) => lost(connection, 'the client gave its connection up', timeUs),
     onClosed(connection: Connection, reason, by, timeUs) {
-      const { client } = connection
-      if (faultUs < 0 || connection.connackAtUs < 0 || client.retired || client.current !== undefined) return
-      let each = suspects.get(client)
-      if (each === undefined) {
-        // Served after the fault, and lost all the same: its time runs from here.
-        each = new Suspect(client, timeUs, timeUs + budgetUs)
-        suspects.set(client, each)
-      }
-      each.acknowledgedUs = undefined
-      each.deliveredUs = undefined
-      each.firstPublishUs = undefined
-      if (each.lostUs !== undefined) return
-      each.lostUs = timeUs
-      each.lostHow = by === 'self' ? 'the client closed its connection' : `its connection ended: ${reason}`
-      each.deadlineUs = Math.min(each.deadlineUs, timeUs + budgetUs)
+      if (!connection.left) lost(connection, by === 'self' ? 'the client closed its connection' : `its connection ended: ${reason}`, timeUs)
     },
     onPublishSent(connection, _flow, _sequence, publication, _kind, timeUs) {
       if (suspects.size === 0) return

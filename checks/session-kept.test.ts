@@ -76,6 +76,19 @@ describe('session-kept', () => {
     again.close()
   })
 
+  test('a client that gives up the new connection, and leaves it open, waits there for nothing', () => {
+    const stage = new Stage(clients(2))
+    stage.connected(1).publish('data/1', 0)
+    const subscriber = stage.connected(0)
+    subscriber.subscribe('data/1')
+    subscriber.deliver('data/1', 1, 0, { acknowledge: false })
+    stage.connected(0, 4, { present: true })
+    stage.wait(3000)
+    stage.connected(0, 4, { present: true }).deliver('data/1', 1, 0, { dup: true })
+    stage.wait(6000)
+    expect(stage.verdict('session-kept')).toBe('held')
+  })
+
   test('an in-flight message that comes again, or that the client acknowledged, is kept', () => {
     const stage = new Stage(clients(2))
     const publisher = stage.connected(1)

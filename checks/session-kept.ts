@@ -68,6 +68,9 @@ export function checkSessionKept({ context }: Shared): Check {
     onAcknowledgementSent(connection, packetId) {
       if (awaited.size > 0) awaited.get(connection)?.packetIds.delete(packetId)
     },
+    onLeft(connection) {
+      awaited.delete(connection)
+    },
     onClosed(connection) {
       awaited.delete(connection)
     },

@@ -15,6 +15,8 @@ export function listeners(checks: readonly Check[]) {
     connectionOpened: hearing('onConnectionOpened'),
     connectSent: hearing('onConnectSent'),
     connack: hearing('onConnack'),
+    left: hearing('onLeft'),
+    lateConnack: hearing('onLateConnack'),
     closed: hearing('onClosed'),
     publishSent: hearing('onPublishSent'),
     answered: hearing('onAnswered'),

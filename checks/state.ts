@@ -294,6 +294,8 @@ export class Connection {
   /** A CONNACK with an error code, or DISCONNECT, was received: nothing may follow. */
   serverEnded: 'connack' | 'disconnect' | undefined = undefined
   clientDisconnected = false
+  /** Its client began another one while it was open: the server may not know that nobody listens any more. */
+  left = false
   closed = false
   toServer: PendingBytes | undefined = undefined
   toClient: PendingBytes | undefined = undefined

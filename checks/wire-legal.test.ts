@@ -203,6 +203,24 @@ describe('wire-legal', () => {
     expect(stage.verdict('wire-legal')).toBe('held')
   })
 
+  test('what still comes over a connection that its client has left belongs to nothing the client does now', () => {
+    const { stage, client } = subscribed(5, {}, 3)
+    client.publish('data/0', 0)
+    client.send({ cmd: 'pingreq' })
+    const again = stage.connected(0, 5, { present: true })
+    again.publish('data/0', 0, { dup: true })
+    client.puback(0, 50)
+    client.receive({ cmd: 'pingresp' })
+    client.deliver('data/1', 1, 0, { agoMs: 50, acknowledge: false })
+    again.puback(0)
+    again.deliver('data/1', 1, 0)
+    client.receive({ cmd: 'disconnect', reasonCode: 0x8e })
+    client.close('peer', 'ended')
+    again.deliver('data/1', 1, 1)
+    expect(stage.verdict('wire-legal')).toBe('held')
+    expect(stage.checks.measures()).toMatchObject({ messagesDelivered: 2, duplicates: 0, messagesAcknowledged: 1 })
+  })
+
   test('a client that repeats a publish on the same connection gets two answers', () => {
     const { stage, client } = subscribed(4)
     client.publish('data/0', 0)

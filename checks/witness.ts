@@ -2,6 +2,8 @@
  * The witness: sees the raw bytes at every client's socket, decodes both directions (`from-client.ts`, `from-server.ts`), keeps the state of `state.ts`, and
  * tells the checks what was published, acknowledged and delivered.
  *
+ * A connection that a client left open when it began another tells nothing but what the server still said over it: nobody takes that in.
+ *
  * Left out: a client that loses its memory is not known as such.
  */
 import type { CloseReason } from '../model/host.ts'
@@ -12,7 +14,7 @@ import { FromClient } from './from-client.ts'
 import { FromServer } from './from-server.ts'
 import type { Ledger } from './ledger.ts'
 import { type Listeners, listeners } from './sides.ts'
-import { Connection, NEVER } from './state.ts'
+import { type Client, Connection, NEVER } from './state.ts'
 
 const SWEEP_INTERVAL_US = 1_000_000
 
@@ -50,10 +52,22 @@ export class Witness implements SocketObserver {
     const client = this.ledger.client(label)
     const connection = new Connection(connectionId, client, machine, timeUs)
     this.connections.set(connectionId, connection)
+    this.leave(client, machine, timeUs)
     client.connecting(connection)
     client.retired = false
     client.machine = machine
     for (const check of this.hear.connectStarted) check.onConnectStarted(connection, timeUs)
+  }
+
+  /** A device that begins another connection has done with the one it had, though it may leave it open. Two machines may have one client id. */
+  private leave(client: Client, machine: string, timeUs: number): void {
+    for (const connection of client.connections) {
+      if (connection.left || connection.machine !== machine) continue
+      connection.left = true
+      if (client.current !== connection) continue
+      client.current = undefined
+      for (const check of this.hear.left) check.onLeft(connection, timeUs)
+    }
   }
 
   onOpen(connectionId: number, timeUs: number): void {

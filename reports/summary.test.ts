@@ -28,6 +28,7 @@ const held: RunResult = {
     duplicates: 35,
     lost: 0,
     reconnects: 99,
+    takeovers: 0,
     recovery: {
       total: { p50: 4360, p99: 7300, max: 7360.4, count: 99 },
       detection: { p50: 3490, p99: 3900, max: 3960, count: 86 },
