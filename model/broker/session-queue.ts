@@ -58,6 +58,23 @@ export class SessionQueue {
     return this.base + this.messages.length - this.skipped
   }
 
+  /** Whether these are the subscriptions it has, in whatever order. */
+  hasSubscriptions(subscriptions: readonly Subscription[]): boolean {
+    if (subscriptions.length !== this.subscriptions.length) return false
+    const byFilter = new Map(this.subscriptions.map((subscription) => [subscription.filter, subscription]))
+    return subscriptions.every((subscription) => {
+      const other = byFilter.get(subscription.filter)
+      return (
+        other !== undefined &&
+        other.qos === subscription.qos &&
+        other.noLocal === subscription.noLocal &&
+        other.retainAsPublished === subscription.retainAsPublished &&
+        other.retainHandling === subscription.retainHandling &&
+        other.subscriptionIdentifier === subscription.subscriptionIdentifier
+      )
+    })
+  }
+
   /** @returns the place given to the message. */
   push(offset: number, qos: number, retain: boolean, identifiers: readonly number[]): number {
     const sequence = this.end

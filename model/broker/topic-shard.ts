@@ -8,14 +8,13 @@
  */
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
-import { SmallMap } from '../small-map.ts'
 import { RECORD_BODY_OFFSET } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import { Reader, type Writer } from '../wire/codec.ts'
-import { deliveryFlag } from '../wire/delivery-flags.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message, MessageOf, Subscription } from '../wire/messages.ts'
 import { appendCheckpoint, CheckpointReader, CheckpointTrigger } from './checkpoint.ts'
+import { DeliveryBatch, type Target, target } from './delivery-batch.ts'
 import { type MessageHead, MessageIndex, peekMessage, readMessages } from './message-index.ts'
 import { type Attachment, QUEUE_WINDOW, SessionQueue } from './session-queue.ts'
 import type { Shard } from './shard.ts'
@@ -48,8 +47,6 @@ const DRAIN_BYTES = 1 << 20
 const HOUSEKEEPING_INTERVAL_MS = 60_000
 /** A fence outlives by far every request that may still be under way for the epoch it refuses. */
 const FENCE_KEPT_MS = 600_000
-
-type Target = MessageOf<'deliver'>['targets'][number]
 
 export class TopicShard implements Shard {
   private readonly host: Host
@@ -397,7 +394,7 @@ export class TopicShard implements Shard {
 
   private adopt(request: MessageOf<'attach'>, queue: SessionQueue | undefined): void {
     const { clientId, incarnation, epoch, version, subscriptions } = request
-    if (queue !== undefined && sameSubscriptions(queue.subscriptions, subscriptions)) {
+    if (queue?.hasSubscriptions(subscriptions)) {
       queue.epoch = epoch
       queue.version = version
       return
@@ -547,54 +544,5 @@ export class TopicShard implements Shard {
       }
     }
     this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
-  }
-}
-
-function sameSubscriptions(a: readonly Subscription[], b: readonly Subscription[]): boolean {
-  if (a.length !== b.length) return false
-  const byFilter = new Map(a.map((subscription) => [subscription.filter, subscription]))
-  return b.every((subscription) => {
-    const other = byFilter.get(subscription.filter)
-    return (
-      other !== undefined &&
-      other.qos === subscription.qos &&
-      other.noLocal === subscription.noLocal &&
-      other.retainAsPublished === subscription.retainAsPublished &&
-      other.retainHandling === subscription.retainHandling &&
-      other.subscriptionIdentifier === subscription.subscriptionIdentifier
-    )
-  })
-}
-
-function target(
-  handle: number,
-  sequence: number,
-  qos: number,
-  retain: boolean,
-  dup: boolean,
-  subscriptionIdentifiers: readonly number[],
-): Target {
-  return { handle, sequence, qos, flags: (retain ? deliveryFlag.retain : 0) | (dup ? deliveryFlag.dup : 0), subscriptionIdentifiers }
-}
-
-/** One message's deliveries, a frame for each proxy, so that the payload crosses once to each. */
-class DeliveryBatch {
-  private readonly shard: number
-  private readonly message: Buffer
-  private readonly byLink = new SmallMap<Link, Target[]>()
-
-  constructor(shard: number, message: Buffer) {
-    this.shard = shard
-    this.message = message
-  }
-
-  add(attachment: Attachment, target: Target): void {
-    const targets = this.byLink.get(attachment.link)
-    if (targets === undefined) this.byLink.set(attachment.link, [target])
-    else targets.push(target)
-  }
-
-  send(): void {
-    for (const [link, targets] of this.byLink) link.notify({ name: 'deliver', shard: this.shard, message: this.message, targets })
   }
 }
