@@ -80,6 +80,21 @@ describe('progress', () => {
     expect(stage.result('progress').violationCount).toBe(1)
   })
 
+  test('a message waits its turn behind a queue that is being worked off, and not behind one that stands still', () => {
+    const { stage, publisher, subscriber } = pair()
+    subscriber.subscribe('probe/0')
+    for (let sequence = 0; sequence < 20; sequence++) acknowledged(publisher, sequence)
+    publisher.publish('probe/0', 20)
+    publisher.puback(20)
+    for (let sequence = 0; sequence < 10; sequence++) {
+      pass(stage, 2000)
+      subscriber.deliver('data/0', 0, sequence)
+    }
+    expect(stage.result('progress').violationCount).toBe(0)
+    pass(stage, 12_000)
+    expect(stage.result('progress').violationCount).toBeGreaterThan(0)
+  })
+
   test('a connection that has been silent since the heal may be dead, and has until its client must have noticed', () => {
     const { stage, publisher } = pair()
     stage.checks.onAct('faults', stage.nowUs)

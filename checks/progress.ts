@@ -9,12 +9,10 @@
  */
 import type { Check, Shared } from './check.ts'
 import { Findings, seconds } from './promise.ts'
-import type { Connection, Inflow, Session } from './state.ts'
+import type { Connection, Flow, Inflow, Session } from './state.ts'
 
 /** What the service lets a 3.x client leave unacknowledged before it holds back (its default; MQTT 5 clients state theirs). */
 const WINDOW_3X = 16
-/** Longer than a message is under way when nothing holds it up. */
-const WAITED_US = 1_000_000
 
 export function checkProgress({ context, ledger }: Shared): Check {
   const findings = new Findings('progress')
@@ -23,6 +21,8 @@ export function checkProgress({ context, ledger }: Shared): Check {
   const reported = new Set<Inflow>()
   /** When a message that had waited last reached the session. */
   const movedUs = new Map<Session, number>()
+  /** The last message acknowledged when looked at last, and the time before: up to `older` a message that arrives has waited for a second at least. */
+  const acknowledged = new Map<Flow, { newer: number; older: number }>()
   let judgedFromUs = 0
   let judging = true
   let healedUs = -1
@@ -46,13 +46,21 @@ export function checkProgress({ context, ledger }: Shared): Check {
         judgedFromUs = timeUs + reconnectUs
       }
     },
-    onDelivery({ first, flow, inflow, session, sequence, timeUs }) {
+    onDelivery({ first, flow, session, sequence, timeUs }) {
       if (!judging || !first || flow.qos === 0) return
       findings.exercised++
-      const { pendingSequence, pendingSinceUs } = inflow
-      if (pendingSequence >= 0 && sequence >= pendingSequence && timeUs - pendingSinceUs > WAITED_US) movedUs.set(session, timeUs)
+      if (sequence <= (acknowledged.get(flow)?.older ?? -1)) movedUs.set(session, timeUs)
     },
     onSweep(nowUs) {
+      for (const flow of ledger.flows()) {
+        if (flow.qos === 0) continue
+        const known = acknowledged.get(flow)
+        if (known === undefined) acknowledged.set(flow, { newer: flow.acked.max, older: -1 })
+        else {
+          known.older = known.newer
+          known.newer = flow.acked.max
+        }
+      }
       if (!judging || nowUs <= judgedFromUs) return
       for (const flow of ledger.waitingFlows()) {
         for (const inflow of flow.inflows ?? []) {
