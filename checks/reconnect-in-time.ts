@@ -133,8 +133,15 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     return waits ? 'no message was delivered' : undefined
   }
 
+  /** A client whose publishes are taken and that has not subscribed yet, as one that replays a long queue one by one first, cannot be delivered to: its time runs from then. */
+  const hasNotAsked = ({ client, acknowledgedUs }: Suspect): boolean => {
+    const session = client.current?.session
+    return acknowledgedUs !== undefined && session !== undefined && session.subscriptions.length === 0
+  }
+
   const judge = (nowUs: number) => {
     for (const each of suspects.values()) {
+      if (hasNotAsked(each)) each.deadlineUs = Math.max(each.deadlineUs, nowUs + budgetUs)
       if (each.late || nowUs <= each.deadlineUs) continue
       const { client } = each
       if (!wantsService(client) || isCutOff(client)) {
