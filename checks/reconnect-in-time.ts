@@ -133,15 +133,8 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     return waits ? 'no message was delivered' : undefined
   }
 
-  /** A client whose publishes are taken and that has not subscribed yet, as one that replays a long queue one by one first, cannot be delivered to: its time runs from then. */
-  const hasNotAsked = ({ client, acknowledgedUs }: Suspect): boolean => {
-    const session = client.current?.session
-    return acknowledgedUs !== undefined && session !== undefined && session.subscriptions.length === 0
-  }
-
   const judge = (nowUs: number) => {
     for (const each of suspects.values()) {
-      if (hasNotAsked(each)) each.deadlineUs = Math.max(each.deadlineUs, nowUs + budgetUs)
       if (each.late || nowUs <= each.deadlineUs) continue
       const { client } = each
       if (!wantsService(client) || isCutOff(client)) {
@@ -196,10 +189,13 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     onClosed(connection: Connection, reason, by, timeUs) {
       if (!connection.left) lost(connection, by === 'self' ? 'the client closed its connection' : `its connection ended: ${reason}`, timeUs)
     },
-    onPublishSent(connection, _flow, _sequence, publication, _kind, timeUs) {
+    onPublishSent(connection, _flow, _sequence, publication, kind, timeUs) {
       if (suspects.size === 0) return
       const each = suspects.get(connection.client)
-      if (each === undefined || publication === undefined || each.firstPublishUs !== undefined) return
+      if (each === undefined || publication === undefined) return
+      // A client that replays its queue before it subscribes has asked for nothing yet: its time runs from the end of the replay.
+      if (kind !== 'new' && connection.session?.subscriptions.length === 0) each.deadlineUs = Math.max(each.deadlineUs, timeUs + budgetUs)
+      if (each.firstPublishUs !== undefined) return
       each.firstPublishUs = timeUs
       if (each.lostUs !== undefined) return
       // Something is open from now on: the acknowledgement timeout may notice before the keepalive does.
