@@ -2,6 +2,7 @@
  * A region as a list of machines: what stands in which zone, what it runs, and at which address. The plan is plain data plus each machine's `boot`;
  * a World turns it into running processes, virtual or real.
  */
+import { type AccessRules, openAccess } from './access.ts'
 import { bootBroker } from './broker/broker.ts'
 import { bootDnsServer } from './cloud/dns-server.ts'
 import { bootLoadBalancer } from './cloud/load-balancer.ts'
@@ -21,6 +22,7 @@ export interface RegionSpec {
   readonly topicShards: number
   readonly sessionShards: number
   readonly settings: ServiceSettings
+  readonly access: AccessRules
 }
 
 export const defaultRegion: RegionSpec = {
@@ -31,6 +33,7 @@ export const defaultRegion: RegionSpec = {
   topicShards: 6,
   sessionShards: 6,
   settings: defaultSettings,
+  access: openAccess,
 }
 
 export interface RegionMachine {
@@ -100,7 +103,7 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     volume: bootCopyServer({ settings }),
     nameserver: bootNameserver({ settings, shardCount: shardTotal(counts) }),
     broker: bootBroker({ counts, settings, nameservers, copies }),
-    proxy: bootProxy({ counts, settings, nameservers }),
+    proxy: bootProxy({ counts, settings, nameservers, access: spec.access }),
     dns: bootDnsServer({ settings, names }),
     'load-balancer': bootLoadBalancer({ settings, targets, port: ports.mqtt }),
   }

@@ -36,6 +36,15 @@ export interface ServiceSettings {
     /** Subscriber acknowledgements wait at most this long for a frame to ride on. */
     readonly acknowledgeDelayMs: number
     readonly maximumPacketBytes: number
+    readonly maximumPayloadBytes: number
+    /** Publishes of QoS 1 and 2 that an MQTT 5 client may have open (Receive Maximum); a 3.x client is not read beyond it. */
+    readonly receiveMaximum: number
+    /** Topic aliases that an MQTT 5 client may set up on a connection. */
+    readonly topicAliasMaximum: number
+    /** Aliases that we set up towards a client, at most, where it allows as many. */
+    readonly topicAliasesToClient: number
+    /** A longer keepalive is cut to this, which MQTT 5 clients are told (Server Keep Alive). */
+    readonly maximumKeepaliveSeconds: number
     readonly maximumFilters: number
     readonly connectTimeoutMs: number
   }
@@ -68,6 +77,11 @@ export const defaultSettings: ServiceSettings = {
     window3x: 16,
     acknowledgeDelayMs: 200,
     maximumPacketBytes: 256 * 1024,
+    maximumPayloadBytes: 64 * 1024,
+    receiveMaximum: 1000,
+    topicAliasMaximum: 10,
+    topicAliasesToClient: 10,
+    maximumKeepaliveSeconds: 65_535,
     maximumFilters: 30,
     connectTimeoutMs: 10_000,
   },

@@ -3,7 +3,7 @@
  * The counts are fixed for the life of a region: packet ids are derived from them (`packetIdOf`).
  */
 import { fnv1a } from './wire/hash.ts'
-import { hasWildcard } from './wire/topic.ts'
+import { hasWildcard, parseShared } from './wire/topic.ts'
 
 export interface ShardCounts {
   readonly topicShards: number
@@ -26,9 +26,10 @@ export function shardOfClient(counts: ShardCounts, clientId: string): number {
   return counts.topicShards + (fnv1a(clientId) % counts.sessionShards)
 }
 
-/** Every topic shard that may hold a topic which the filter matches. */
+/** Every topic shard that may hold a topic which the filter matches; of a shared subscription, the filter behind the share name. */
 export function shardsOfFilter(counts: ShardCounts, filter: string): readonly number[] {
-  if (!hasWildcard(filter)) return [shardOfTopic(counts, filter)]
+  const plain = parseShared(filter)?.filter ?? filter
+  if (!hasWildcard(plain)) return [shardOfTopic(counts, plain)]
   return Array.from({ length: counts.topicShards }, (_, shard) => shard)
 }
 

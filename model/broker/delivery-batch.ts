@@ -21,11 +21,14 @@ export function target(
 export class DeliveryBatch {
   private readonly shard: number
   private readonly message: Buffer
+  private readonly waitedMs: number
   private readonly byLink = new SmallMap<Link, Target[]>()
 
-  constructor(shard: number, message: Buffer) {
+  /** @param waitedMs for how long the message has been stored. */
+  constructor(shard: number, message: Buffer, waitedMs: number) {
     this.shard = shard
     this.message = message
+    this.waitedMs = waitedMs
   }
 
   add(attachment: Attachment, target: Target): void {
@@ -35,6 +38,7 @@ export class DeliveryBatch {
   }
 
   send(): void {
-    for (const [link, targets] of this.byLink) link.notify({ name: 'deliver', shard: this.shard, message: this.message, targets })
+    const { shard, waitedMs, message } = this
+    for (const [link, targets] of this.byLink) link.notify({ name: 'deliver', shard, waitedMs, message, targets })
   }
 }

@@ -214,7 +214,7 @@ export class TopicShard implements Shard {
   private passOn(notice: MessageOf<'publish'>): void {
     if (!this.volume.leaseValid() || this.fence(notice.clientId, notice.epoch) === undefined) return
     const { topic, publisher, retain } = peekMessage(notice.message)
-    const batch = new DeliveryBatch(this.shard, notice.message)
+    const batch = new DeliveryBatch(this.shard, notice.message, 0)
     for (const match of this.subscriptions.match(topic)) {
       const grant = match.session.clientId === publisher ? match.own : match
       const attachment = match.session.attachment
@@ -270,7 +270,7 @@ export class TopicShard implements Shard {
       this.drainAllLater()
       return
     }
-    const batch = new DeliveryBatch(this.shard, message)
+    const batch = new DeliveryBatch(this.shard, message, 0)
     for (const match of matches) {
       const queue = match.session
       const attachment = queue.attachment
@@ -325,7 +325,7 @@ export class TopicShard implements Shard {
         const sequence = sequences[i]!
         attachment.next = sequence + 1
         if (queue.isAcknowledged(sequence)) continue
-        const batch = new DeliveryBatch(this.shard, messages[i]!.message)
+        const batch = new DeliveryBatch(this.shard, messages[i]!.message, 0)
         batch.add(attachment, this.targetOf(queue, attachment, sequence))
         batch.send()
       }

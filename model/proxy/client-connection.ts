@@ -187,6 +187,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Subscrib
         handle: this.handle,
         cleanStart: this.connect!.cleanStart,
         expirySeconds: this.expirySeconds,
+        will: undefined,
       },
       context.settings.proxy.requestTimeoutMs,
       (outcome) => {
@@ -314,7 +315,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Subscrib
     const message = this.encodeMessage(packet)
     const lane = context.laneOf(shard)
     if (packet.qos === 0) {
-      lane.passOn({ shard, clientId, epoch, sequence: 0, confirmed: 0, message })
+      lane.passOn({ shard, clientId, epoch, sequence: 0, confirmed: 0, messageId: 0, openFrom: 0, message })
       return
     }
     this.inbound ??= new Inbound()

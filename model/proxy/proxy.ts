@@ -3,6 +3,7 @@
  *
  * This file ties the parts together: client connections, shard domains (who serves what, and may we speak for it), publish lanes, broker links, routes.
  */
+import type { AccessRules } from '../access.ts'
 import type { Address, Boot, Host, Listener, Process } from '../host.ts'
 import { RouteTable } from '../nameserver/route-table.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -21,6 +22,7 @@ export interface ProxyConfig {
   readonly counts: ShardCounts
   readonly settings: ServiceSettings
   readonly nameservers: readonly Address[]
+  readonly access: AccessRules
 }
 
 export function bootProxy(config: ProxyConfig): Boot {

@@ -80,7 +80,17 @@ export class PublishLane {
       const entry = this.entries[this.sent++]!
       const { stream, sequence, message } = entry.append
       const { clientId, epoch, confirmed } = stream
-      const request = { name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, confirmed, message } as const
+      const request = {
+        name: 'publish',
+        shard: this.domain.shard,
+        clientId,
+        epoch,
+        sequence,
+        confirmed,
+        messageId: 0,
+        openFrom: 0,
+        message,
+      } as const
       link.request(request, this.timeoutMs, (outcome) => {
         const answer = outcome.kind === 'reply' ? outcome.message : undefined
         const definite =

@@ -38,7 +38,7 @@ export class SessionClosings {
   private call(domain: ShardDomain, closing: Closing): void {
     if (!domain.up || this.calling.has(closing)) return
     this.calling.add(closing)
-    domain.broker!.link.request({ name: 'closeSession', shard: domain.shard, ...closing }, this.timeoutMs, (outcome) => {
+    domain.broker!.link.request({ name: 'closeSession', shard: domain.shard, ...closing, will: 'due' }, this.timeoutMs, (outcome) => {
       this.calling.delete(closing)
       if (outcome.kind === 'reply' && outcome.message.outcome !== 'not-owner') this.waiting.get(domain)!.delete(closing)
     })

@@ -151,7 +151,7 @@ export class Subscriptions {
     const { clientId, incarnation, epoch, handle } = this.client
     const subscriptions = this.list.filter(({ filter }) => shardsOfFilter(this.counts, filter).includes(domain.shard))
     domain.broker!.link.request(
-      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions },
+      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions, sendRetained: [] },
       this.timeoutMs,
       (outcome) => {
         attachment.calling = false

@@ -53,12 +53,14 @@ function readPlaces(reader: Reader): Places {
 }
 
 const publish: Field<MessageOf<'publish'>> = {
-  write(writer, { shard, clientId, epoch, sequence, confirmed, message }) {
+  write(writer, { shard, clientId, epoch, sequence, confirmed, messageId, openFrom, message }) {
     writer.u16(shard)
     writer.utf8(clientId)
     writer.u32(epoch)
     writer.u32(sequence)
     writer.u32(confirmed)
+    writer.u53(messageId)
+    writer.u53(openFrom)
     writer.bytes(message)
   },
   read: (reader) => ({
@@ -68,6 +70,8 @@ const publish: Field<MessageOf<'publish'>> = {
     epoch: reader.u32(),
     sequence: reader.u32(),
     confirmed: reader.u32(),
+    messageId: reader.u53(),
+    openFrom: reader.u53(),
     message: reader.bytes(),
   }),
 }
@@ -88,8 +92,9 @@ const published: Field<MessageOf<'published'>> = {
 }
 
 const deliver: Field<MessageOf<'deliver'>> = {
-  write(writer, { shard, message, targets }) {
+  write(writer, { shard, waitedMs, message, targets }) {
     writer.u16(shard)
+    writer.u32(waitedMs)
     writer.bytes(message)
     writer.u32(targets.length)
     for (let i = 0; i < targets.length; i++) {
@@ -102,7 +107,13 @@ const deliver: Field<MessageOf<'deliver'>> = {
       for (let j = 0; j < subscriptionIdentifiers.length; j++) writer.u32(subscriptionIdentifiers[j]!)
     }
   },
-  read: (reader) => ({ name: 'deliver', shard: reader.u16(), message: reader.bytes(), targets: readTargets(reader) }),
+  read: (reader) => ({
+    name: 'deliver',
+    shard: reader.u16(),
+    waitedMs: reader.u32(),
+    message: reader.bytes(),
+    targets: readTargets(reader),
+  }),
 }
 
 const acknowledge: Field<MessageOf<'acknowledge'>> = {

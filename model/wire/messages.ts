@@ -4,7 +4,7 @@
  * A request has one reply (`replies`), a notice has none. The number of a message is its place on the wire and is never used again for another.
  * What a reply cannot say is "unknown": that is a call without a reply, and the link's word.
  */
-import { bool, bytes, list, oneOf, type RecordValue, record, u8, u16, u32, u53, utf8, type Value } from './codec.ts'
+import { bool, bytes, list, oneOf, optional, type RecordValue, record, u8, u16, u32, u53, utf8, type Value } from './codec.ts'
 
 /** A subscription as session and topic shards keep it. */
 export const subscriptionField = record({
@@ -17,6 +17,10 @@ export const subscriptionField = record({
   subscriptionIdentifier: u32,
 })
 export type Subscription = Value<typeof subscriptionField>
+
+/** A will as session shards keep it: the message as it will be stored, and how long after the end of the connection. */
+export const willField = record({ delaySeconds: u32, message: bytes })
+export type StoredWill = Value<typeof willField>
 
 const shardEpoch = record({ shard: u16, epoch: u32 })
 
@@ -86,6 +90,8 @@ export const messages = {
       cleanStart: bool,
       /** Seconds that the session outlives its connection; 0xffffffff for ever. */
       expirySeconds: u32,
+      /** The connection's will, as a topic shard would store it. */
+      will: optional(willField),
     },
   },
   sessionOpened: {
@@ -103,10 +109,22 @@ export const messages = {
     number: 34,
     body: { shard: u16, clientId: utf8, epoch: u32, version: u32, subscriptions: list(subscriptionField) },
   },
-  /** Closes the connection of that epoch; with epoch 0, whose open had no answer, the one of that attempt. */
+  /**
+   * Closes the connection of that epoch; with epoch 0, whose open had no answer, the one of that attempt. `will`: whether the client took it back by
+   * DISCONNECT 0x00 [MQTT-3.14.4-3], or it is due.
+   */
   closeSession: {
     number: 35,
-    body: { shard: u16, clientId: utf8, epoch: u32, proxy: utf8, bootId: u32, handle: u32, expirySeconds: u32 },
+    body: {
+      shard: u16,
+      clientId: utf8,
+      epoch: u32,
+      proxy: utf8,
+      bootId: u32,
+      handle: u32,
+      expirySeconds: u32,
+      will: oneOf('discarded', 'due'),
+    },
   },
   resumeSessions: { number: 36, body: { shard: u16, sessions: list(record({ clientId: utf8, epoch: u32, handle: u32 })) } },
   /** `superseded`: another connection has the session. `lost`: nobody has, it was closed or ended meanwhile. */
@@ -114,15 +132,36 @@ export const messages = {
   /** From the session shard to the proxy: another connection took the session over, or it ended. */
   kickSession: { number: 38, body: { clientId: utf8, epoch: u32, handle: u32 } },
   kicked: { number: 39, body: {} },
+  /**
+   * A QoS 2 PUBLISH: makes (session, packet id) to message id durable. A packet id that is not released yet gives the same message id again, whoever asks.
+   * `openFrom`: message ids of this session below it are all released.
+   */
+  receivePublish: { number: 40, body: { shard: u16, clientId: utf8, epoch: u32, packetId: u16 } },
+  publishReceived: {
+    number: 41,
+    body: { outcome: oneOf('received', 'quota', 'not-owner', 'fenced'), messageId: u53, openFrom: u53 },
+  },
+  /** PUBREL: the packet id is free again, durably. `unknown`: it was not in use. */
+  releasePublish: { number: 42, body: { shard: u16, clientId: utf8, epoch: u32, packetId: u16 } },
+  publishReleased: { number: 43, body: { outcome: oneOf('released', 'unknown', 'not-owner', 'fenced') } },
 
   // Proxy and topic shard
   /**
    * `sequence` numbers a session epoch's appends to one shard from 1 without gaps; 0 for QoS 0, which is not stored. Up to `confirmed` the proxy knows them
-   * stored: a shard that has forgotten an idle publisher goes on from there.
+   * stored: a shard that has forgotten an idle publisher goes on from there. `messageId`: of a QoS 2 message, else 0; the shard stores a message id of a
+   * client once, whatever epoch or sequence it comes with, for as long as it may come again (`openFrom`).
    */
-  publish: { number: 50, body: { shard: u16, clientId: utf8, epoch: u32, sequence: u32, confirmed: u32, message: bytes } },
+  publish: {
+    number: 50,
+    body: { shard: u16, clientId: utf8, epoch: u32, sequence: u32, confirmed: u32, messageId: u53, openFrom: u53, message: bytes },
+  },
   published: { number: 51, body: { outcome: oneOf('stored', 'not-owner', 'fenced', 'gap'), offset: u53, matched: bool } },
-  /** Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link. */
+  /** From the session shard: the will of the connection of that epoch. Stored once, however often it comes; never fenced by a later epoch of the client. */
+  publishWill: { number: 62, body: { shard: u16, clientId: utf8, epoch: u32, message: bytes } },
+  /**
+   * Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
+   * `sendRetained`: filters of the SUBSCRIBE behind this version whose retained messages are to be sent (by retain handling), once for the version.
+   */
   attach: {
     number: 52,
     body: {
@@ -133,22 +172,31 @@ export const messages = {
       version: u32,
       handle: u32,
       subscriptions: list(subscriptionField),
+      sendRetained: list(utf8),
     },
   },
   /** `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
   attached: { number: 57, body: { outcome: oneOf('done', 'not-owner', 'fenced'), queueEnd: u53 } },
   detach: { number: 53, body: { shard: u16, clientId: utf8, epoch: u32, handle: u32 } },
-  /** One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for QoS 0. */
+  /**
+   * One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for a QoS 0 message that has none: one with
+   * a place (a retained message) is acknowledged when it has been written. `waitedMs`: how long the message has been stored [MQTT-3.3.2-6].
+   */
   deliver: {
     number: 54,
     body: {
       shard: u16,
+      waitedMs: u32,
       message: bytes,
       targets: list(record({ handle: u32, sequence: u53, qos: u8, flags: u8, subscriptionIdentifiers: list(u32) })),
     },
   },
-  /** The subscriber acknowledged these places of its queue. */
+  /** The subscriber is done with these places of its queue: PUBACK, PUBCOMP, or a PUBREC that refuses. */
   acknowledge: { number: 55, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
+  /** PUBREC: the subscriber has the QoS 2 messages at these places. Answered by `release` once that is durable. */
+  received: { number: 58, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
+  /** To the proxy: that the subscriber has these is durable, PUBREL may leave. Said again to each connection that takes over, until the place is acknowledged. */
+  release: { number: 59, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
   endSession: { number: 56, body: { shard: u16, clientId: utf8, incarnation: u32, epoch: u32 } },
 
   // Query
@@ -189,7 +237,10 @@ export const replies = {
   closeSession: 'answer',
   resumeSessions: 'sessionsResumed',
   kickSession: 'kicked',
+  receivePublish: 'publishReceived',
+  releasePublish: 'publishReleased',
   publish: 'published',
+  publishWill: 'published',
   attach: 'attached',
   endSession: 'answer',
   queryMessages: 'messagesFound',
@@ -198,7 +249,13 @@ export const replies = {
 export type RequestName = keyof typeof replies
 export type ReplyOf<N extends RequestName> = MessageOf<(typeof replies)[N]>
 /** `publish` as a notice is a QoS 0 message. */
-export type Notice = MessageOf<'publish'> | MessageOf<'detach'> | MessageOf<'deliver'> | MessageOf<'acknowledge'>
+export type Notice =
+  | MessageOf<'publish'>
+  | MessageOf<'detach'>
+  | MessageOf<'deliver'>
+  | MessageOf<'acknowledge'>
+  | MessageOf<'received'>
+  | MessageOf<'release'>
 
 /** A message as topic shards store it and proxies carry it: encoded once by the publisher's proxy, never decoded whole on the way. */
 export const storedMessageField = record({
