@@ -1,51 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { encodeLogRecord, scanRecords } from '../volume/log-record.ts'
-import type { Volume } from '../volume/volume.ts'
 import { Reader, Writer } from '../wire/codec.ts'
 import { storedMessageField } from '../wire/messages.ts'
 import { type FoundMessage, MessageIndex, type MessageQuery } from './message-index.ts'
+import { LogInMemory } from './shard-stage.test-support.ts'
 import { messageRecord, RECORD_VERSION, topicCheckpoint, topicRecordType } from './topic-records.ts'
 
 const SEALED_AT = 8192
 const RETENTION_MS = 1000
-
-/** As much of a volume as the index uses: a log in memory that is durable at once, and can be trimmed. */
-class LogInMemory {
-  trimOffset = 0
-  reads = 0
-  private bytes = Buffer.alloc(1 << 22)
-  private end = 0
-
-  get endOffset(): number {
-    return this.end
-  }
-
-  get durableOffset(): number {
-    return this.end
-  }
-
-  append(type: number, version: number, writeBody: (writer: Writer) => void): number {
-    const record = encodeLogRecord(type, version, writeBody)
-    const offset = this.end
-    record.copy(this.bytes, offset)
-    this.end += record.length
-    return offset
-  }
-
-  read(offset: number, length: number, done: (bytes: Buffer | undefined) => void): void {
-    this.reads++
-    if (offset < this.trimOffset || offset >= this.end) {
-      done(undefined)
-      return
-    }
-    const bytes = this.bytes.subarray(offset, Math.min(this.end, offset + length))
-    done(bytes.subarray(0, scanRecords(bytes, 0).end))
-  }
-
-  get asVolume(): Volume {
-    return this as unknown as Volume
-  }
-}
 
 class Archive {
   readonly log = new LogInMemory()
@@ -71,7 +32,7 @@ class Archive {
     })
     const message = Buffer.from(writer.finish())
     const offset = this.log.append(topicRecordType.message, RECORD_VERSION, (record) =>
-      messageRecord.write(record, { epoch: 1, sequence: 1, storedAtMs, message }),
+      messageRecord.write(record, { epoch: 1, sequence: 1, messageId: 0, openFrom: 0, ageMs: 0, storedAtMs, chosen: [], message }),
     )
     this.index.add(topic, offset, storedAtMs)
     this.index.sealIfFull(this.log.asVolume, this.ageMs)
@@ -93,7 +54,7 @@ class Archive {
   /** The index as the next owner has it: from a checkpoint that went through bytes. */
   static restored(from: Archive): MessageIndex {
     const writer = new Writer().begin()
-    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], ...from.index.snapshot() })
+    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], retained: [], ...from.index.snapshot() })
     const index = new MessageIndex()
     index.restore(topicCheckpoint.read(new Reader(writer.finish())))
     return index

@@ -6,6 +6,7 @@
 import { RECORD_BODY_OFFSET, recordLengthAt } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import { Reader, type Value } from '../wire/codec.ts'
+import { messageExpiryIn } from '../wire/properties.ts'
 import { messageRecord, RECORD_VERSION, segmentIndexRecord, type TopicCheckpoint, topicRecordType } from './topic-records.ts'
 
 const SEAL_AT_MESSAGES = 8192
@@ -25,6 +26,8 @@ type SegmentIndex = Value<typeof segmentIndexRecord>
 export interface FoundMessage {
   readonly offset: number
   readonly storedAtMs: number
+  /** The shard's age when it was stored. */
+  readonly ageMs: number
   readonly message: Buffer
 }
 
@@ -212,8 +215,8 @@ export function readMessages(
         const recordBytes = at < bytes.length ? recordLengthAt(bytes, at) : 0
         if (recordBytes <= 0) break
         const reader = new Reader(bytes, at + RECORD_BODY_OFFSET, at + recordBytes)
-        const { storedAtMs, message } = messageRecord.read(reader)
-        messages.push({ offset: offsets[next]!, storedAtMs, message })
+        const { storedAtMs, ageMs, message } = messageRecord.read(reader)
+        messages.push({ offset: offsets[next]!, storedAtMs, ageMs, message })
         bytesRead += recordBytes
         next++
       }
@@ -231,10 +234,31 @@ export interface MessageHead {
   readonly publisher: string
   readonly qos: number
   readonly retain: boolean
+  /** Asked for of retained messages only: there is no payload, so the topic keeps none [MQTT-3.3.1-6]. */
+  readonly clearsRetained: boolean
 }
 
 /** Reads the head alone. */
 export function peekMessage(message: Buffer): MessageHead {
   const reader = new Reader(message)
-  return { topic: reader.utf8(), publisher: reader.utf8(), qos: reader.u8(), retain: reader.u8() === 1 }
+  const topic = reader.utf8()
+  const publisher = reader.utf8()
+  const qos = reader.u8()
+  const retain = reader.u8() === 1
+  if (!retain) return { topic, publisher, qos, retain, clearsRetained: false }
+  reader.u53()
+  reader.bytes()
+  return { topic, publisher, qos, retain, clearsRetained: reader.bytes().length === 0 }
+}
+
+/** The Message Expiry Interval of a stored message. */
+export function expirySecondsOf(message: Buffer): number | undefined {
+  const reader = new Reader(message)
+  reader.utf8()
+  reader.utf8()
+  reader.u8()
+  reader.u8()
+  reader.u53()
+  const properties = reader.bytes()
+  return properties.length === 0 ? undefined : messageExpiryIn(properties)
 }

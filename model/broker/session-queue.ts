@@ -2,7 +2,8 @@
  * One session's queue at one topic shard: which messages are due to it, in the order of the log, each at a place (`sequence`, from 1) that never changes.
  *
  * The queue is a pure function of the log: subscription and message records in order give the same places on every owner. So a place, and with it the
- * packet id, is durable as soon as the message is. What the subscriber acknowledged is logged lazily: losing the newest of it means sending again.
+ * packet id, is durable as soon as the record is that gave it. What the subscriber acknowledged is logged lazily: losing the newest of it means sending again;
+ * that it has received a QoS 2 message is logged before it is told to forget the packet id (PUBREL).
  */
 import type { Link } from '../wire/link.ts'
 import type { Subscription } from '../wire/messages.ts'
@@ -45,6 +46,12 @@ export class SessionQueue {
   private skipped = 0
   private identifiers: Map<number, readonly number[]> | undefined
   private beyond: Set<number> | undefined
+  /** Places of QoS 2 messages that the subscriber has received (PUBREC) and not completed. */
+  private received: Set<number> | undefined
+  /** Places that came by a shared subscription. */
+  private shared: Map<number, string> | undefined
+  /** Places from `from` on were given by the record at `until`, not by that of their message. */
+  private hold: { readonly from: number; readonly until: number } | undefined
 
   constructor(clientId: string, incarnation: number, epoch: number) {
     this.clientId = clientId
@@ -86,6 +93,26 @@ export class SessionQueue {
     return sequence
   }
 
+  /** The message at this place came by a shared subscription. */
+  markShared(sequence: number, share: string): void {
+    this.shared ??= new Map()
+    this.shared.set(sequence, share)
+  }
+
+  /** Places from `from` on are durable only when the log is beyond the record at `recordOffset`. */
+  holdUntil(from: number, recordOffset: number): void {
+    this.hold = { from: Math.min(from, this.hold?.from ?? from), until: recordOffset }
+  }
+
+  /** Whether the place, and with it the packet id, would survive: the log is durable up to `durableOffset`. */
+  isDurable(sequence: number, durableOffset: number): boolean {
+    if (this.hold !== undefined) {
+      if (this.hold.until < durableOffset) this.hold = undefined
+      else if (sequence >= this.hold.from) return false
+    }
+    return this.offsetAt(sequence) < durableOffset
+  }
+
   offsetAt(sequence: number): number {
     return Math.floor(this.messageAt(sequence) / META)
   }
@@ -106,9 +133,33 @@ export class SessionQueue {
     return sequence < this.base || this.beyond?.has(sequence) === true
   }
 
+  isReceived(sequence: number): boolean {
+    return this.received?.has(sequence) === true
+  }
+
+  /** PUBREC. @returns false when that was known, or there is no QoS 2 message to be received at this place. */
+  receive(sequence: number): boolean {
+    if (sequence >= this.end || this.isAcknowledged(sequence) || this.isReceived(sequence) || this.qosAt(sequence) !== 2) return false
+    this.received ??= new Set()
+    this.received.add(sequence)
+    return true
+  }
+
+  /** Ascending. */
+  receivedPlaces(): readonly number[] {
+    return this.received === undefined ? NONE : [...this.received].sort((a, b) => a - b)
+  }
+
+  /** What came by shared subscriptions and is not acknowledged. */
+  sharedPlaces(): readonly { readonly sequence: number; readonly share: string }[] {
+    return this.shared === undefined ? [] : Array.from(this.shared, ([sequence, share]) => ({ sequence, share }))
+  }
+
   /** @returns false when it was acknowledged before, or never was a place. */
   acknowledge(sequence: number): boolean {
     if (sequence >= this.end || this.isAcknowledged(sequence)) return false
+    this.received?.delete(sequence)
+    this.shared?.delete(sequence)
     if (sequence !== this.base) {
       this.beyond ??= new Set()
       this.beyond.add(sequence)
@@ -149,6 +200,8 @@ export class SessionQueue {
       meta: this.messages.slice(this.skipped).map((message) => message % META),
       identifiers,
       beyond: this.beyond === undefined ? NONE : [...this.beyond],
+      received: this.receivedPlaces(),
+      shared: this.sharedPlaces(),
     }
   }
 
@@ -161,6 +214,8 @@ export class SessionQueue {
     if (snapshot.identifiers.length > 0)
       queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))
     if (snapshot.beyond.length > 0) queue.beyond = new Set(snapshot.beyond)
+    if (snapshot.received.length > 0) queue.received = new Set(snapshot.received)
+    if (snapshot.shared.length > 0) queue.shared = new Map(snapshot.shared.map(({ sequence, share }) => [sequence, share]))
     return queue
   }
 

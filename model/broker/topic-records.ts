@@ -4,21 +4,55 @@ import { subscriptionField } from '../wire/messages.ts'
 
 export const RECORD_VERSION = 1
 
-export const topicRecordType = { message: 2, subscriptions: 3, sessionRemoved: 4, positions: 5, checkpoint: 6, segmentIndex: 7 } as const
+export const topicRecordType = {
+  message: 2,
+  subscriptions: 3,
+  sessionRemoved: 4,
+  positions: 5,
+  checkpoint: 6,
+  segmentIndex: 7,
+  retained: 8,
+  received: 9,
+} as const
 
-/** A stored message: who published it in which session epoch, and the message as the proxy encoded it. */
-export const messageRecord = record({ epoch: u32, sequence: u32, storedAtMs: u53, message: bytes })
+/**
+ * A stored message: who published it in which session epoch, and the message as the proxy encoded it. `sequence` 0: a will, of the connection of that epoch.
+ * `messageId` is 0 but for QoS 2. `ageMs`: the shard's age when it was stored, from which its expiry counts. `chosen`: for each shared subscription the member that gets it.
+ * The record of type `retained` has the same body: it only sets the topic's register.
+ */
+export const messageRecord = record({
+  epoch: u32,
+  sequence: u32,
+  messageId: u53,
+  openFrom: u53,
+  ageMs: u53,
+  storedAtMs: u53,
+  chosen: list(record({ share: utf8, clientId: utf8 })),
+  message: bytes,
+})
+export type MessageRecord = Value<typeof messageRecord>
 
-/** The session's subscriptions that concern this shard, replacing the former ones. */
+/** The session's subscriptions that concern this shard, replacing the former ones; the retained messages of those named go into its queue. */
 export const subscriptionsRecord = record({
   clientId: utf8,
   incarnation: u32,
   epoch: u32,
   version: u32,
   subscriptions: list(subscriptionField),
+  sendRetained: list(utf8),
 })
+export type SubscriptionsRecord = Value<typeof subscriptionsRecord>
 
-export const sessionRemovedRecord = record({ clientId: utf8, incarnation: u32 })
+/** A session is over. Other members of its groups inherit what was waiting for it by a shared subscription. */
+export const sessionRemovedRecord = record({
+  clientId: utf8,
+  incarnation: u32,
+  heirs: list(record({ sequence: u53, share: utf8, clientId: utf8 })),
+})
+export type SessionRemovedRecord = Value<typeof sessionRemovedRecord>
+
+/** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. */
+export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })) })
 
 /** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. */
 export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })) })
@@ -39,7 +73,17 @@ export const segmentIndexRecord = record({
 /** The whole state of a topic shard, but for the messages. */
 export const topicCheckpoint = record({
   ageMs: u53,
-  fences: list(record({ clientId: utf8, epoch: u32, sequence: u32, endedIncarnation: u32, usedAgeMs: u53 })),
+  fences: list(
+    record({
+      clientId: utf8,
+      epoch: u32,
+      sequence: u32,
+      endedIncarnation: u32,
+      willEpoch: u32,
+      usedAgeMs: u53,
+      messageIds: list(u53),
+    }),
+  ),
   queues: list(
     record({
       clientId: utf8,
@@ -52,8 +96,11 @@ export const topicCheckpoint = record({
       meta: list(u8),
       identifiers: list(record({ sequence: u53, identifiers: list(u32) })),
       beyond: list(u53),
+      received: list(u53),
+      shared: list(record({ sequence: u53, share: utf8 })),
     }),
   ),
+  retained: list(record({ topic: utf8, offset: u53, publisher: utf8, qos: u8 })),
   segments: list(
     record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, sealedAgeMs: u53, indexOffset: u53, indexLength: u32 }),
   ),
