@@ -37,7 +37,7 @@ export class Fences {
       fence = { epoch: 0, sequence: 0, endedIncarnation: 0, willEpoch: 0, usedAgeMs: ageMs, messageIds: undefined }
       this.fences.set(clientId, fence)
     }
-    fence.usedAgeMs = ageMs
+    fence.usedAgeMs = Math.max(fence.usedAgeMs, ageMs)
     return fence
   }
 
