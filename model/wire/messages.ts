@@ -141,9 +141,12 @@ export const messages = {
     number: 41,
     body: { outcome: oneOf('received', 'quota', 'not-owner', 'fenced'), messageId: u53, openFrom: u53 },
   },
-  /** PUBREL: the packet id is free again, durably. `unknown`: it was not in use. */
-  releasePublish: { number: 42, body: { shard: u16, clientId: utf8, epoch: u32, packetId: u16 } },
-  publishReleased: { number: 43, body: { outcome: oneOf('released', 'unknown', 'not-owner', 'fenced') } },
+  /**
+   * PUBREL: the packet id does not stand for the message any more, durably. `messageId` 0: whatever it stands for, which a proxy does not know after a reconnect.
+   * Where it stands for nothing, or for another message by now, that is so already: the answer is `released`.
+   */
+  releasePublish: { number: 42, body: { shard: u16, clientId: utf8, epoch: u32, packetId: u16, messageId: u53 } },
+  publishReleased: { number: 43, body: { outcome: oneOf('released', 'not-owner', 'fenced') } },
 
   // Proxy and topic shard
   /**

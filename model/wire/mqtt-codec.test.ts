@@ -138,7 +138,7 @@ const rows: readonly Row[] = [
   // CONNACK
   ['CONNACK 3.1.1', 'client', 4, { type: 'connack', sessionPresent: true, reasonCode: 0 }, hex('20020100')],
   ['CONNACK 3.1.1 refusing', 'client', 4, { type: 'connack', sessionPresent: false, reasonCode: 5 }, hex('20020005')],
-  ['CONNACK 5', 'client', 5, { type: 'connack', sessionPresent: false, reasonCode: 0x84 }, hex('2003008400')],
+  ['CONNACK 5 [MQTT-2.2.2-1]', 'client', 5, { type: 'connack', sessionPresent: false, reasonCode: 0x84 }, hex('2003008400')],
   [
     'CONNACK 5 with every property',
     'client',
@@ -170,7 +170,7 @@ const rows: readonly Row[] = [
     frame(0x20, 1, 0, connackPropertyBytes.length, connackPropertyBytes),
   ],
   // PUBLISH
-  ['PUBLISH 3.1.1, QoS 0', 'server', 4, publish3, hex('300a 0003 612f62 68656c6c6f')],
+  ['PUBLISH 3.1.1, QoS 0 [MQTT-2.2.1-2] [MQTT-3.3.2-1]', 'server', 4, publish3, hex('300a 0003 612f62 68656c6c6f')],
   ['PUBLISH 3.1, QoS 0, retained, empty', 'client', 3, { ...publish3, payload: none, retain: true }, frame(0x31, 'a/b')],
   [
     'PUBLISH 3.1.1, QoS 1, repeated',
@@ -181,7 +181,13 @@ const rows: readonly Row[] = [
   ],
   ['PUBLISH 3.1.1, QoS 2', 'client', 4, { ...publish3, qos: 2, packetId: 1 }, frame(0x34, 'a/b', 0, 1, payload)],
   ['PUBLISH to a long topic', 'server', 4, { ...publish3, topic: 'long/'.repeat(30) }, frame(0x30, 'long/'.repeat(30), payload)],
-  ['PUBLISH to a topic beyond ASCII', 'server', 4, { ...publish3, topic: '\ufeffé/𝄞/\uffff' }, frame(0x30, '\ufeffé/𝄞/\uffff', payload)],
+  [
+    'PUBLISH to a topic beyond ASCII [MQTT-1.5.4-3]',
+    'server',
+    4,
+    { ...publish3, topic: '\ufeffé/𝄞/\uffff' },
+    frame(0x30, '\ufeffé/𝄞/\uffff', payload),
+  ],
   [
     'PUBLISH with a remaining length of two bytes',
     'server',
@@ -189,7 +195,7 @@ const rows: readonly Row[] = [
     { ...publish3, payload: Buffer.alloc(200, 7) },
     frame(0x30, 'a/b', Buffer.alloc(200, 7)),
   ],
-  ['PUBLISH 5', 'server', 5, publish5, frame(0x30, 'a/b', 0, payload)],
+  ['PUBLISH 5 [MQTT-2.2.1-2] [MQTT-2.2.2-1]', 'server', 5, publish5, frame(0x30, 'a/b', 0, payload)],
   [
     'PUBLISH 5 with every property of a message',
     'server',
@@ -359,9 +365,13 @@ describe('what may be said in more than one way', () => {
     expect(readAll([bytes], 'server', 3).packets.map((packet) => packet.type)).toEqual(['pubrel', 'subscribe', 'unsubscribe'])
   })
 
-  test('a client identifier may be longer than 23 bytes', () => {
-    const clientId = 'x'.repeat(100)
-    expect(readAll([frame(0x10, 'MQIsdp', 3, 2, 0, 10, clientId)], 'server').packets).toEqual([{ ...connect, version: 3, clientId }])
+  test('a client identifier of any length from 1 to 23 characters is taken, and a longer one too [MQTT-3.1.3-5]', () => {
+    const allowed = '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'
+    const clientIds = [...Array.from({ length: 23 }, (_, i) => allowed.slice(i, 2 * i + 1)), allowed]
+    for (const clientId of clientIds) {
+      expect(readAll([frame(0x10, 'MQTT', 5, 2, 0, 10, 0, clientId)], 'server').packets).toEqual([{ ...connect, version: 5, clientId }])
+      expect(readAll([frame(0x10, 'MQIsdp', 3, 2, 0, 10, clientId)], 'server').packets).toEqual([{ ...connect, version: 3, clientId }])
+    }
   })
 })
 
@@ -485,7 +495,7 @@ describe('encoding a PUBLISH that a server forwards', () => {
     return packets[0] as Publish
   }
 
-  test("the message's own properties are kept as they stand, without alias and identifiers", () => {
+  test("the message's own properties are kept as they stand, without alias and identifiers [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]", () => {
     expect(received.rawProperties).toEqual(messagePropertyBytes)
     expect(forwarded().rawProperties).toEqual(messagePropertyBytes)
     expect(forwarded().properties).toEqual(messageProperties)
@@ -548,11 +558,24 @@ describe('encoding', () => {
 
   const subscription = { filter: 'a', qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
   test.each<[string, Packet, ProtocolVersion]>([
-    ['a topic of more than 65,535 bytes', { ...publish3, topic: 'x'.repeat(65_536) }, 4],
+    ['a topic of more than 65,535 bytes [MQTT-4.7.3-3]', { ...publish3, topic: 'x'.repeat(65_536) }, 4],
     ['a topic of fewer characters but more bytes', { ...publish3, topic: '€'.repeat(21_846) }, 4],
     ['packet identifier 0', { ...publish3, qos: 1 }, 4],
     ['packet identifier 65,536', { type: 'suback', packetId: 65_536, reasonCodes: [0] }, 4],
-    ['DUP with QoS 0', { ...publish3, dup: true }, 4],
+    ['packet identifier 1.5', { ...publish3, qos: 1, packetId: 1.5 }, 4],
+    ['a topic with U+0000 [MQTT-1.5.4-2] [MQTT-4.7.3-2]', { ...publish3, topic: 'a\u0000' }, 4],
+    [
+      'a user property with half a surrogate pair [MQTT-1.5.4-1] [MQTT-1.5.7-1]',
+      { ...publish3, properties: { userProperties: [['\ud800x', '']] } },
+      5,
+    ],
+    [
+      'a long reason string with U+0000',
+      { type: 'puback', packetId: 1, reasonCode: 0, properties: { reasonString: `${'x'.repeat(70)}\u0000` } },
+      5,
+    ],
+    ['keep alive of 65,536 s', { ...connect, version: 4, keepAliveSeconds: 65_536 }, 4],
+    ['DUP with QoS 0 [MQTT-3.3.1-2] [MQTT-4.3.1-1]', { ...publish3, dup: true }, 4],
     ['a foreign property', { ...publish3, properties: { receiveMaximum: 1 } }, 5],
     ['a property out of its range', { ...publish3, properties: { topicAlias: 0 } }, 5],
     ['a property with a fraction', { ...publish3, properties: { messageExpiryInterval: 0.5 } }, 5],

@@ -37,9 +37,10 @@ function firstByteFlaw(firstByte: number, receiver: Role, version: ProtocolVersi
   // The flags of CONNECT are judged with its body: what they may be depends on the version.
   if (version === undefined) return type === 1 ? undefined : rules.notConnect
   if (type === 0 || (type === 15 && version !== 5)) return rules.reservedType
-  if (!(receiver === 'server' ? serverReceives : clientReceives).includes(type)) return rules.wrongDirection
-  // In 3.x only the client disconnects by a packet.
-  if (type === 14 && version !== 5 && receiver === 'client') return rules.wrongDirection
+  return flagsFlaw(type, flags, version) ?? directionFlaw(type, receiver, version)
+}
+
+function flagsFlaw(type: number, flags: number, version: ProtocolVersion): Malformed | undefined {
   if (type === PUBLISH) {
     if ((flags & 0x06) === 0x06) return rules.qos3
     return (flags & 0x0e) === 0x08 ? rules.dupQos0 : undefined
@@ -48,6 +49,12 @@ function firstByteFlaw(firstByte: number, receiver: Role, version: ProtocolVersi
   if (type === 1 || version === 3) return undefined
   const listed = type === 6 || type === 8 || type === 10 ? 0x02 : 0x00
   return flags === listed ? undefined : (flagRules[type] ?? rules.reservedFlags)
+}
+
+function directionFlaw(type: number, receiver: Role, version: ProtocolVersion): Malformed | undefined {
+  if (!(receiver === 'server' ? serverReceives : clientReceives).includes(type)) return rules.wrongDirection
+  // In 3.x only the client disconnects by a packet.
+  return type === 14 && version !== 5 && receiver === 'client' ? rules.wrongDirection : undefined
 }
 
 type FirstByteTable = readonly (Malformed | undefined)[]

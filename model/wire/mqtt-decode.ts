@@ -2,6 +2,7 @@
  * Decodes one whole MQTT frame into a packet, judging every field in the same walk: MQTT 3.1, 3.1.1 and 5.0, as a server or as a client receives them.
  *
  * What depends on a session or on a policy is not judged here: topic aliases above the maximum, Receive Maximum, a second CONNECT, packet identifiers in use.
+ * Nor is it whether a payload has the format that its indicator announces: a receiver may check that (section 3.3.2.3.2), and the service forwards it as it came.
  */
 import type { Cursor } from './mqtt-cursor.ts'
 import { type Malformed, rules } from './mqtt-rules.ts'

@@ -1,7 +1,7 @@
 /**
  * Encodes MQTT packets. Lengths are counted first, then every byte is written once, into a shared slab that is never rewritten.
  *
- * What would make a corrupt frame (a text over 65,535 bytes, a packet identifier of 0, a property that the packet does not have, a packet over
+ * What would make a corrupt frame (a text over 65,535 bytes or with U+0000, a packet identifier of 0, a property that the packet does not have, a packet over
  * 268,435,455 bytes) is a fault of the calling program and throws a RangeError. Whether a packet is wise is not asked.
  */
 import type { Acknowledgement, Connect, Packet, Properties, ProtocolVersion, Publish, Subscribe, Unsubscribe } from './packets.ts'
@@ -54,7 +54,7 @@ function end(at: number): Buffer {
 }
 
 function checkPacketId(packetId: number): void {
-  if (!(packetId > 0 && packetId <= 0xffff)) throw new RangeError(`packet identifier ${packetId}`)
+  if (packetId === 0 || (packetId & 0xffff) !== packetId) throw new RangeError(`packet identifier ${packetId}`)
 }
 
 function writeU16(at: number, value: number): number {
@@ -207,6 +207,7 @@ function binaryBytes(value: Buffer): number {
 function encodeConnect(packet: Connect): Buffer {
   const { version, will, username, password, properties } = packet
   const name = version === 3 ? 'MQIsdp' : 'MQTT'
+  if ((packet.keepAliveSeconds & 0xffff) !== packet.keepAliveSeconds) throw new RangeError(`keep alive of ${packet.keepAliveSeconds} s`)
   const section = sectionBytes(properties, carrier.connect, version)
   const willSection = will === undefined ? 0 : sectionBytes(will.properties, carrier.will, version)
   const clientIdBytes = checkedTextBytes(packet.clientId)

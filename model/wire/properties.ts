@@ -9,7 +9,7 @@ import type { Cursor } from './mqtt-cursor.ts'
 import { type Malformed, rules } from './mqtt-rules.ts'
 import type { Properties } from './packets.ts'
 import type { Role } from './reason-codes.ts'
-import { MAXIMUM_TEXT_BYTES, textBytes, writeText } from './utf8.ts'
+import { isWritableText, MAXIMUM_TEXT_BYTES, textBytes, writeText } from './utf8.ts'
 
 type PropertyName = keyof Properties
 type WireType = 'byte' | 'two-byte' | 'four-byte' | 'variable' | 'binary' | 'text' | 'name' | 'topic' | 'pair'
@@ -283,10 +283,18 @@ function numberBytes(row: Row, value: number): number {
   return row.type === 'byte' ? 1 : row.type === 'two-byte' ? 2 : row.type === 'four-byte' ? 4 : variableByteIntegerBytes(value)
 }
 
-/** The bytes of a text on the wire; throws where its length prefix could not say so many. */
+/** The bytes of a text on the wire; throws where its length prefix could not say so many, or where no reader would take it [MQTT-1.5.4-1] [MQTT-1.5.4-2]. */
 export function checkedTextBytes(text: string): number {
+  const length = text.length
+  if (length <= 64) {
+    let at = 0
+    // One comparison for U+0000 and for what is beyond ASCII.
+    while (at < length && ((text.charCodeAt(at) - 1) & 0xffff) < 0x7f) at += 1
+    if (at === length) return length
+  }
   const bytes = textBytes(text)
   if (bytes > MAXIMUM_TEXT_BYTES) throw new RangeError(`text of ${bytes} bytes`)
+  if (!isWritableText(text)) throw new RangeError('text with U+0000 or half a surrogate pair')
   return bytes
 }
 
@@ -329,6 +337,24 @@ export function writeBinary(target: Buffer, offset: number, value: Buffer): numb
   target.writeUInt16BE(value.length, offset)
   value.copy(target, offset + 2)
   return offset + 2 + value.length
+}
+
+/**
+ * The properties of `properties` that travel with a message, as they stand in a PUBLISH: without their length, in the order of table 2-4. Others are left
+ * out: those of a will become a PUBLISH's so, without the Will Delay Interval, which no PUBLISH has (section 3.1.3.2.2).
+ */
+export function encodeMessageProperties(properties: Properties): Buffer {
+  const ofMessage: Mutable = {}
+  for (const row of rows) {
+    if (row.travels && (row.carriers & carrier.publish) !== 0 && properties[row.name] !== undefined) {
+      ofMessage[row.name] = properties[row.name] as never
+    }
+  }
+  const bytes = propertiesBytes(ofMessage as Properties, carrier.publish)
+  if (bytes === 0) return EMPTY
+  const target = Buffer.allocUnsafeSlow(bytes)
+  writeProperties(target, 0, ofMessage as Properties)
+  return target
 }
 
 /** Where the four bytes of the message expiry interval stand in the properties that travel with a message; -1 where there is none. */

@@ -7,9 +7,12 @@ describe('topic names', () => {
     expect(isTopicName(name)).toBe(true)
   })
 
-  test.each(['', 'a/#', '+', 'a+b', 'a\u0000b', 'a\u0001b', '\ud800', 'a\udc00', 'x'.repeat(65_536)])('%j is none', (name) => {
-    expect(isTopicName(name)).toBe(false)
-  })
+  test.each(['', 'a/#', '+', 'a+b', 'a\u0000b', 'a\u0001b', '\ud800', 'a\udc00', 'x'.repeat(65_536)])(
+    '%j is none [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3]',
+    (name) => {
+      expect(isTopicName(name)).toBe(false)
+    },
+  )
 })
 
 describe('topic filters', () => {
@@ -52,7 +55,7 @@ describe('topic filters', () => {
     ['$share/+/a', 'share-name'],
     ['$share/g#/a', 'share-name'],
     ['$share/g/a#', 'multi-level-wildcard'],
-  ] as const)('%j is refused: %s', (filter, flaw) => {
+  ] as const)('%j is refused: %s [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.8.2-1] [MQTT-4.8.2-2]', (filter, flaw) => {
     expect(filterFlaw(filter)).toBe(flaw)
     expect(isTopicFilter(filter)).toBe(false)
   })
@@ -106,7 +109,7 @@ describe('matching', () => {
     ['ab/#', 'a', false],
     ['a//b', 'a/b', false],
     ['a/+/b', 'a//b', true],
-  ])('%s and %s: %s', (filter, topic, expected) => {
+  ])('%s and %s: %s [MQTT-4.7.2-1] [MQTT-4.7.3-4]', (filter, topic, expected) => {
     expect(topicMatches(filter, topic)).toBe(expected)
   })
 
@@ -123,7 +126,7 @@ describe('matching', () => {
     return filterLevels.length === topicLevels.length
   }
 
-  test('agrees with a matcher that splits into levels', () => {
+  test('agrees with a matcher that splits into levels [MQTT-4.7.2-1] [MQTT-4.7.3-4]', () => {
     const nameLevel = fc.constantFrom('', 'a', 'b', 'ab', '$a', '€')
     const name = fc.array(nameLevel, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/'))
     const filter = fc

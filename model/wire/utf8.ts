@@ -62,6 +62,19 @@ export function isCleanText(text: string): boolean {
   return bytes <= MAXIMUM_TEXT_BYTES
 }
 
+/** Whether a text has neither U+0000 nor half a surrogate pair: whether every reader takes its encoding for well-formed. */
+export function isWritableText(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit === 0) return false
+    if (unit < 0xd800 || unit > 0xdfff) continue
+    const next = text.charCodeAt(i + 1)
+    if (unit > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return false
+    i += 1
+  }
+  return true
+}
+
 /** How many bytes a text takes on the wire, without its length prefix. Native calls cost more than a loop over a short text. */
 export function textBytes(text: string): number {
   const length = text.length
