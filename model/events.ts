@@ -34,10 +34,13 @@ export type ServiceEvent =
     }
   | { readonly kind: 'session-taken-over'; readonly clientId: string; readonly epoch: number; readonly by: 'kicked' | 'lease-ended' }
   | { readonly kind: 'session-ended'; readonly clientId: string; readonly incarnation: number }
+  | { readonly kind: 'will-fired'; readonly clientId: string; readonly epoch: number; readonly topic: string }
+  | { readonly kind: 'will-dropped'; readonly clientId: string; readonly epoch: number; readonly why: 'discarded' | 'reconnected' }
   // Proxy
   | { readonly kind: 'routes-adopted'; readonly shard: number; readonly epoch: number; readonly broker: string }
   | { readonly kind: 'client-connected'; readonly clientId: string; readonly version: number }
   | { readonly kind: 'client-closed'; readonly clientId: string; readonly reason: string }
+  | { readonly kind: 'publish-refused'; readonly clientId: string; readonly topic: string; readonly reasonCode: number }
   | { readonly kind: 'session-suspended'; readonly clientId: string }
   | { readonly kind: 'session-resumed'; readonly clientId: string }
   // Cloud

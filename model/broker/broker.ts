@@ -64,7 +64,7 @@ class Broker implements Process, LinkHandler {
     this.leases = new ProxyLeases(host, config.settings)
     // The process, not the machine, is the owner: a restarted broker waits out what its former self was granted.
     this.copies = new CopyLinks(host, `${host.machine}#${host.bootId}`, config.copies, config.settings)
-    const routes = new RouteTable(host, config.nameservers, config.settings, 'on-demand', () => {})
+    const routes = new RouteTable(host, config.nameservers, config.settings, 'on-demand', () => this.caller.onRoute())
     this.caller = new ShardCaller(host, routes, config.settings.proxy.requestTimeoutMs)
     this.registration = new Registration(host, {
       broker: host.machine,
@@ -208,6 +208,10 @@ function notOwner(name: MessageName): Message {
       return { name: 'sessionsResumed', outcome: 'not-owner', superseded: [], lost: [] }
     case 'published':
       return { name: 'published', outcome: 'not-owner', offset: 0, matched: false }
+    case 'publishReceived':
+      return { name: 'publishReceived', outcome: 'not-owner', messageId: 0, openFrom: 0 }
+    case 'publishReleased':
+      return { name: 'publishReleased', outcome: 'not-owner' }
     case 'attached':
       return { name: 'attached', outcome: 'not-owner', queueEnd: 0 }
     case 'messagesFound':

@@ -1,15 +1,16 @@
 /**
  * Checkpoints: a shard's whole state as records of its own log, in pieces that stand together. Once they are durable the volume's mark moves to the first
- * piece, and a later attach replays from there: a checkpoint and a bounded tail.
+ * piece, and a later attach replays from there: a checkpoint and a bounded tail. A shard says what its state is and how it is written, once (`Checkpoints`).
  */
+import type { Host } from '../host.ts'
 import type { Volume } from '../volume/volume.ts'
-import { Writer } from '../wire/codec.ts'
+import { type Field, Reader, Writer } from '../wire/codec.ts'
 import { checkpointRecord, RECORD_VERSION } from './topic-records.ts'
 
 const PIECE_BYTES = 256 * 1024
 
 /** Says when the next checkpoint is due: after so many bytes of log, and never more often than its own size allows. */
-export class CheckpointTrigger {
+class CheckpointTrigger {
   private readonly leastBytes: number
   private lastEnd = 0
   private lastBytes = 0
@@ -38,7 +39,7 @@ export class CheckpointTrigger {
   }
 }
 
-export function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, recordType: number, write: (writer: Writer) => void): void {
+function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, recordType: number, write: (writer: Writer) => void): void {
   trigger.begun()
   const writer = new Writer().begin()
   write(writer)
@@ -57,7 +58,7 @@ export function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, rec
 }
 
 /** Puts the pieces of a checkpoint together again. */
-export class CheckpointReader {
+class CheckpointReader {
   private pieces: Buffer[] = []
 
   /** @returns the whole checkpoint with its last piece. */
@@ -65,5 +66,61 @@ export class CheckpointReader {
     if (piece.first) this.pieces = []
     this.pieces.push(piece.bytes)
     return piece.last ? Buffer.concat(this.pieces) : undefined
+  }
+}
+
+/** A shard's state as a whole. */
+interface CheckpointedState<State> {
+  /** Of the shard, for people: `session shard`. */
+  readonly name: string
+  readonly recordType: number
+  readonly field: Field<State>
+  snapshot(): State
+  restore(state: State): void
+}
+
+/** The checkpoints of one shard: when to write them, and what a replay makes of them. */
+export class Checkpoints<State> {
+  private readonly host: Host
+  private readonly state: CheckpointedState<State>
+  private readonly trigger: CheckpointTrigger
+  private readonly reader = new CheckpointReader()
+  private pristine = true
+
+  constructor(host: Host, leastBytes: number, state: CheckpointedState<State>) {
+    this.host = host
+    this.state = state
+    this.trigger = new CheckpointTrigger(leastBytes)
+  }
+
+  /**
+   * To be asked about each record of a replay. Only the checkpoint that the replay began with counts: a later one says what the records before it have said.
+   * @returns whether the record was part of a checkpoint, and so is dealt with.
+   */
+  replay(recordType: number, body: Buffer): boolean {
+    if (recordType !== this.state.recordType) {
+      this.pristine = false
+      return false
+    }
+    const whole = this.reader.take(checkpointRecord.read(new Reader(body)))
+    if (whole === undefined || !this.pristine) return true
+    this.pristine = false
+    this.host.reached(`${this.state.name} restored from a checkpoint`)
+    const reader = new Reader(whole)
+    const state = this.state.field.read(reader)
+    if (!reader.complete()) throw new Error(`checkpoint of a ${this.state.name} does not decode`)
+    this.state.restore(state)
+    return true
+  }
+
+  attached(volume: Volume): void {
+    this.trigger.attached(volume)
+  }
+
+  writeIfDue(volume: Volume): void {
+    if (!this.trigger.due(volume)) return
+    const { recordType, field } = this.state
+    const snapshot = this.state.snapshot()
+    appendCheckpoint(volume, this.trigger, recordType, (writer) => field.write(writer, snapshot))
   }
 }

@@ -3,7 +3,8 @@
  * message ids it has stored, the epoch of the last will.
  *
  * All but the epoch of an attach, which concerns connections and not what is stored, follows from the records of the log.
- * A message id is remembered until the publisher has released it (`openFrom` of a later publish says so), or for as long as messages are kept.
+ * A message id is remembered until the publisher has released it (`openFrom` of a later publish says so), or for as long as messages are kept; so is the last will,
+ * which a session shard repeats until it has an answer.
  */
 import type { TopicCheckpoint } from './topic-records.ts'
 
@@ -54,8 +55,8 @@ export class Fences {
 
   /** Forgets who has not been heard of for long. @param isNeeded for a client whose queue is here. */
   forgetIdle(ageMs: number, retentionMs: number, isNeeded: (clientId: string) => boolean): void {
-    for (const [clientId, { usedAgeMs, messageIds }] of this.fences) {
-      const keptMs = messageIds === undefined ? KEPT_MS : Math.max(KEPT_MS, retentionMs)
+    for (const [clientId, { usedAgeMs, messageIds, willEpoch }] of this.fences) {
+      const keptMs = messageIds === undefined && willEpoch === 0 ? KEPT_MS : Math.max(KEPT_MS, retentionMs)
       if (usedAgeMs + keptMs < ageMs && !isNeeded(clientId)) this.fences.delete(clientId)
     }
   }

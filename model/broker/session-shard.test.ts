@@ -184,3 +184,37 @@ describe('a checkpoint of sessions', () => {
     expect(stage.connect({ clientId: short, proxy: 1, ...keeping(12) }).connack?.sessionPresent).toBe(false)
   })
 })
+
+describe('a will', () => {
+  const bye = { topic: '', payload: Buffer.from('bye'), qos: 1, retain: false } as const
+
+  test('comes to its subscribers once, when the proxy of its client dies, and then the broker [MQTT-3.1.2-8]', () => {
+    for (const delayMs of [0, 1500, 2500]) {
+      const stage = new Stage({ seed: 1 + delayMs })
+      const { clientId, shard, topic, publisherId } = apart(stage)
+      const watcher = stage.connect({ clientId: publisherId, proxy: 2 })
+      stage.subscribe(watcher, [topic])
+      stage.connect({ clientId, proxy: 1, ...keeping(3600), will: { ...bye, topic } })
+      stage.crash('proxy-1')
+      stage.run(delayMs)
+      stage.failOver(shard)
+      stage.until(() => watcher.messages.length > 0, 'the will')
+      stage.run(20_000)
+      expect(watcher.messages).toEqual(['bye'])
+      expect(stage.events('will-fired').length).toBeGreaterThan(0)
+    }
+  })
+
+  test('does not come after DISCONNECT 0x00, though the broker dies then [MQTT-3.14.4-3]', () => {
+    const stage = new Stage()
+    const { clientId, shard, topic, publisherId } = apart(stage)
+    const watcher = stage.connect({ clientId: publisherId, proxy: 2 })
+    stage.subscribe(watcher, [topic])
+    stage.connect({ clientId, proxy: 1, ...keeping(3600), will: { ...bye, topic } }).sayGoodbye()
+    stage.run(100)
+    stage.failOver(shard)
+    stage.run(20_000)
+    expect(watcher.messages).toEqual([])
+    expect(stage.events('will-dropped')).toHaveLength(1)
+  })
+})

@@ -1,162 +1,125 @@
 /**
- * A session shard: which sessions exist, who holds each, what each subscribes to.
+ * A session shard: which sessions exist, who holds each, what each subscribes to, which QoS 2 packet ids it has open, and its connection's will.
  *
  * Promises: every CONNECT gets an epoch greater than any before it in this shard, durably, before it is answered; and before that the former connection of the same
  * client has been silenced (`ProxyLeases`), so that after a CONNACK nothing leaves through the old connection. A session that is over is taken out of
  * every topic shard that may hold a queue for it, however often that has to be tried.
- * Age, not wall time, counts towards expiry; while nobody owns the shard no age passes, so a session may live longer than asked, never shorter.
- * Left out: QoS 2 identifiers and wills, the next guests of this log.
+ * A QoS 2 packet id means one message until it is released, over reconnects and failovers (`ReceivedIds`).
+ * A will fires once its connection is lost and its delay or its session over, at most once, and is then sent until it is stored (`WillOutbox`). Only a will whose
+ * connection is over by the log fires: a connection that a new owner still believes in has its will.
+ * Age, not wall time, counts towards expiry and will delay; while nobody owns the shard no age passes, so a session may live longer than asked, never shorter, and
+ * a will may come later.
+ * What it knows is in `SessionTable`, which only records of the log change.
  */
 import { emit } from '../events.ts'
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
-import { type ShardCounts, shardsOfFilter } from '../shards.ts'
+import type { ShardCounts } from '../shards.ts'
 import type { Volume } from '../volume/volume.ts'
-import { Reader } from '../wire/codec.ts'
 import type { Link } from '../wire/link.ts'
-import type { Message, MessageOf, Subscription } from '../wire/messages.ts'
-import { appendCheckpoint, CheckpointReader, CheckpointTrigger } from './checkpoint.ts'
+import type { Message, MessageOf } from '../wire/messages.ts'
+import { Checkpoints } from './checkpoint.ts'
+import { peekMessage } from './message-index.ts'
+import { isSameAttempt, LostAttempts } from './open-attempts.ts'
 import type { ProxyLeases } from './proxy-leases.ts'
 import { SessionCleanups } from './session-cleanups.ts'
-import {
-  cleanedRecord,
-  disconnectedRecord,
-  endedRecord,
-  openedRecord,
-  sessionCheckpoint,
-  sessionRecordType,
-  sessionSubscriptionsRecord,
-} from './session-records.ts'
+import { appendSessionRecord, readSessionRecord, SESSION_CHECKPOINT, type SessionRecord, sessionCheckpoint } from './session-records.ts'
+import { expiryAgeMs, type Session, SessionTable, willAgeMs } from './session-table.ts'
 import type { Shard } from './shard.ts'
 import type { ShardCaller } from './shard-caller.ts'
-import { checkpointRecord, RECORD_VERSION } from './topic-records.ts'
+import { WillOutbox } from './will-outbox.ts'
 
-/** Session Expiry Interval of a session that does not expire [MQTT-3.1.2.11.2]. */
-const NEVER_EXPIRES = 0xffff_ffff
+/** How much of a will's delay a failover may repeat. */
+const AGE_LOG_INTERVAL_MS = 5000
 
-interface Session {
-  readonly clientId: string
-  readonly incarnation: number
-  epoch: number
-  expirySeconds: number
-  proxy: string
-  bootId: number
-  handle: number
-  /** What the last open answered. */
-  sessionPresent: boolean
-  version: number
-  subscriptions: readonly Subscription[]
-  /** Topic shards that may keep a queue for this session. */
-  topicShards: readonly number[]
-  /** By the log: opened, and not closed since. */
-  connected: boolean
-  /** The link on which the connection was opened or validated; undefined after a failover until the proxy has spoken up. */
-  link: Link | undefined
-  disconnectedAgeMs: number
-}
+type Reply = (message: Message) => void
 
 interface Opening {
   readonly request: MessageOf<'openSession'>
   readonly link: Link
-  readonly reply: (message: Message) => void
+  readonly reply: Reply
 }
 
 export class SessionShard implements Shard {
   private readonly host: Host
-  private readonly counts: ShardCounts
   private readonly settings: ServiceSettings
-  private readonly leases: ProxyLeases
+  private readonly leases: Pick<ProxyLeases, 'silence' | 'remainingMs'>
+  private readonly table: SessionTable
   private readonly cleanups: SessionCleanups
+  private readonly outbox: WillOutbox
+  private readonly checkpoints: Checkpoints<ReturnType<SessionTable['snapshot']>>
+  private readonly opening = new Map<string, Opening>()
+  private readonly lostAttempts: LostAttempts
   private volume!: Volume
   private serving = false
-  private pristine = true
-  private lastEpoch = 0
-  private readonly sessions = new Map<string, Session>()
-  private readonly opening = new Map<string, Opening>()
-  private readonly checkpointReader = new CheckpointReader()
-  private readonly checkpoints: CheckpointTrigger
-  private expiryTimer: Timer | undefined
-  private expiryAtAgeMs = Number.POSITIVE_INFINITY
+  private timer: Timer | undefined
+  private timerAtAgeMs = Number.POSITIVE_INFINITY
   private ageBaseMs = 0
   private servingSinceMs = 0
 
-  constructor(host: Host, counts: ShardCounts, settings: ServiceSettings, leases: ProxyLeases, caller: ShardCaller) {
+  constructor(
+    host: Host,
+    counts: ShardCounts,
+    settings: ServiceSettings,
+    leases: Pick<ProxyLeases, 'silence' | 'remainingMs'>,
+    caller: Pick<ShardCaller, 'call' | 'refresh'>,
+  ) {
     this.host = host
-    this.counts = counts
     this.settings = settings
     this.leases = leases
-    this.checkpoints = new CheckpointTrigger(settings.broker.checkpointBytes)
-    this.cleanups = new SessionCleanups(host, caller, (incarnation) => {
-      this.append(sessionRecordType.cleaned, (writer) => cleanedRecord.write(writer, { incarnation }))
+    this.cleanups = new SessionCleanups(host, caller, (incarnation) => this.log({ name: 'cleaned', incarnation }))
+    this.outbox = new WillOutbox(host, counts, caller, ({ clientId, epoch }) => this.log({ name: 'willStored', clientId, epoch }))
+    this.table = new SessionTable(counts, this.cleanups, this.outbox)
+    this.lostAttempts = new LostAttempts(host)
+    this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
+      name: 'session shard',
+      recordType: SESSION_CHECKPOINT,
+      field: sessionCheckpoint,
+      snapshot: () => this.table.snapshot(Math.floor(this.ageMs())),
+      restore: (state) => this.table.restore(state),
     })
   }
 
   replay(_offset: number, type: number, _version: number, body: Buffer): void {
-    const reader = new Reader(body)
-    if (type !== sessionRecordType.checkpoint) this.pristine = false
-    switch (type) {
-      case sessionRecordType.opened:
-        this.applyOpened(openedRecord.read(reader))
-        break
-      case sessionRecordType.subscriptions: {
-        const record = sessionSubscriptionsRecord.read(reader)
-        const session = this.sessions.get(record.clientId)
-        if (session !== undefined) this.applySubscriptions(session, record.version, record.subscriptions)
-        break
-      }
-      case sessionRecordType.disconnected: {
-        const record = disconnectedRecord.read(reader)
-        this.ageBaseMs = Math.max(this.ageBaseMs, record.ageMs)
-        const session = this.sessions.get(record.clientId)
-        if (session !== undefined) this.applyDisconnected(session, record.expirySeconds, record.ageMs)
-        break
-      }
-      case sessionRecordType.ended: {
-        const record = endedRecord.read(reader)
-        this.sessions.delete(record.clientId)
-        this.cleanups.add(record)
-        break
-      }
-      case sessionRecordType.cleaned:
-        this.cleanups.done(cleanedRecord.read(reader).incarnation)
-        break
-      case sessionRecordType.checkpoint: {
-        const whole = this.checkpointReader.take(checkpointRecord.read(reader))
-        if (whole !== undefined) this.restore(whole)
-        break
-      }
-    }
+    if (this.checkpoints.replay(type, body)) return
+    const record = readSessionRecord(type, body)
+    if (record !== undefined) this.table.apply(record)
   }
 
   serve(volume: Volume): void {
     this.volume = volume
     this.serving = true
+    this.ageBaseMs = this.table.ageMs
     this.servingSinceMs = this.host.nowMs()
     this.checkpoints.attached(volume)
-    this.cleanups.start()
+    this.cleanups.start(volume)
+    this.outbox.start(volume)
     // A proxy that does not speak up for its clients within the time after which it would have closed them has lost them.
-    this.host.setTimer(this.settings.proxy.unreachableCloseMs + this.settings.proxy.sessionLeaseMs, () => {
-      if (!this.serving) return
-      for (const session of [...this.sessions.values()])
-        if (session.connected && session.link === undefined) this.disconnect(session, session.expirySeconds)
-    })
-    this.expireSessions()
+    this.host.setTimer(this.settings.proxy.unreachableCloseMs + this.settings.proxy.sessionLeaseMs, () => this.loseConnections(undefined))
+    this.onAge()
   }
 
   close(): void {
     this.serving = false
-    this.expiryTimer?.cancel()
+    this.timer?.cancel()
     this.cleanups.stop()
+    this.outbox.stop()
     this.opening.clear()
   }
 
-  onRequest(link: Link, message: Message, reply: (message: Message) => void): void {
+  onRequest(link: Link, message: Message, reply: Reply): void {
     switch (message.name) {
       case 'openSession':
         this.open({ request: message, link, reply })
         break
       case 'setSubscriptions':
         this.setSubscriptions(message, reply)
+        break
+      case 'receivePublish':
+        this.receivePublish(message, reply)
+        break
+      case 'releasePublish':
+        this.releasePublish(message, reply)
         break
       case 'closeSession':
         this.closeSession(message, reply)
@@ -165,40 +128,44 @@ export class SessionShard implements Shard {
         this.resume(link, message, reply)
         break
     }
+    this.checkpoints.writeIfDue(this.volume)
   }
 
   onNotice(): void {}
 
   onLinkDown(link: Link): void {
     if (!this.serving) return
-    this.host.setTimer(this.leases.remainingMs(link) + 1, () => {
-      if (!this.serving) return
-      for (const session of [...this.sessions.values()]) if (session.link === link) this.disconnect(session, session.expirySeconds)
-    })
+    this.host.setTimer(this.leases.remainingMs(link) + 1, () => this.loseConnections(link))
   }
 
   private ageMs(): number {
-    return this.serving ? this.ageBaseMs + this.host.nowMs() - this.servingSinceMs : this.ageBaseMs
+    return this.serving ? this.ageBaseMs + this.host.nowMs() - this.servingSinceMs : this.table.ageMs
   }
 
   /** Says so once all that was appended is durable. What changed nothing waits for nothing, so the word of an owner also needs its lease. */
-  private answer(reply: (message: Message) => void, message: Message, notOwner: Message): void {
+  private answer(reply: Reply, message: Message, notOwner: Message): void {
     this.volume.whenDurable(() => reply(this.volume.leaseValid() ? message : notOwner))
   }
 
-  private append(type: number, write: Parameters<Volume['append']>[2]): void {
+  private log(record: SessionRecord): void {
     this.host.work('record', 1)
-    this.volume.append(type, RECORD_VERSION, write)
+    appendSessionRecord(this.volume, record)
+    this.table.apply(record)
   }
 
   // Opening
 
   private open(opening: Opening): void {
     const { clientId } = opening.request
-    const session = this.sessions.get(clientId)
+    const session = this.table.get(clientId)
     if (session?.connected && isSameAttempt(session, opening.request) && !this.opening.has(clientId)) {
       session.link = opening.link
       this.answerOpened(session, opening.reply)
+      return
+    }
+    if (this.lostAttempts.has(clientId, opening.request)) {
+      this.host.reached('open of a lost attempt refused')
+      this.answer(opening.reply, refusal('superseded'), refusal('not-owner'))
       return
     }
     const waiting = this.opening.get(clientId)
@@ -208,6 +175,8 @@ export class SessionShard implements Shard {
       return
     }
     if (session === undefined || !session.connected || session.link === undefined) {
+      // What was due before this CONNECT is due in spite of it.
+      if (session?.connected === false) this.act(session)
       this.finishOpen(clientId)
       return
     }
@@ -222,64 +191,32 @@ export class SessionShard implements Shard {
   private finishOpen(clientId: string): void {
     const { request, link, reply } = this.opening.get(clientId)!
     this.opening.delete(clientId)
-    const former = this.sessions.get(clientId)
+    const former = this.table.get(clientId)
     const sessionPresent = former !== undefined && !request.cleanStart && this.outlivesConnection(former)
-    if (former !== undefined && !sessionPresent) this.end(former)
-    const epoch = this.lastEpoch + 1
-    const record = {
-      clientId,
-      epoch,
-      incarnation: sessionPresent ? former.incarnation : epoch,
-      expirySeconds: request.expirySeconds,
-      sessionPresent,
-      proxy: request.proxy,
-      bootId: request.bootId,
-      handle: request.handle,
-    }
-    this.append(sessionRecordType.opened, (writer) => openedRecord.write(writer, record))
-    const session = this.applyOpened(record)
+    if (former !== undefined) this.giveWay(former, sessionPresent)
+    const epoch = this.table.lastEpoch + 1
+    const incarnation = sessionPresent ? former.incarnation : epoch
+    const { expirySeconds, proxy, bootId, handle, will } = request
+    this.log({ name: 'opened', clientId, epoch, incarnation, expirySeconds, sessionPresent, proxy, bootId, handle, will })
+    const session = this.table.get(clientId)!
     session.link = link
-    if (this.host.recording) emit(this.host, { kind: 'session-opened', clientId, epoch, proxy: request.proxy, sessionPresent })
+    if (this.host.recording) emit(this.host, { kind: 'session-opened', clientId, epoch, proxy, sessionPresent })
     this.answerOpened(session, reply)
-    if (this.checkpoints.due(this.volume)) this.checkpoint()
   }
 
-  private applyOpened(record: ReturnType<typeof openedRecord.read>): Session {
-    this.lastEpoch = Math.max(this.lastEpoch, record.epoch)
-    let session = this.sessions.get(record.clientId)
-    if (session === undefined || session.incarnation !== record.incarnation) {
-      session = {
-        clientId: record.clientId,
-        incarnation: record.incarnation,
-        epoch: record.epoch,
-        expirySeconds: record.expirySeconds,
-        proxy: record.proxy,
-        bootId: record.bootId,
-        handle: record.handle,
-        sessionPresent: record.sessionPresent,
-        version: 0,
-        subscriptions: [],
-        topicShards: [],
-        connected: true,
-        link: undefined,
-        disconnectedAgeMs: 0,
+  /** To a new connection, which takes the session on or begins another. A will with a delay goes with a connection that came back in time [MQTT-3.1.3-9]. */
+  private giveWay(former: Session, goesOn: boolean): void {
+    if (former.will !== undefined) {
+      if (goesOn && former.will.delaySeconds > 0) this.tellDropped(former, 'reconnected')
+      else {
+        if (former.connected) this.logDisconnected(former, former.expirySeconds, 'kept')
+        this.fireWill(former)
       }
-      this.sessions.set(record.clientId, session)
-      return session
     }
-    session.epoch = record.epoch
-    session.expirySeconds = record.expirySeconds
-    session.sessionPresent = record.sessionPresent
-    session.proxy = record.proxy
-    session.bootId = record.bootId
-    session.handle = record.handle
-    session.connected = true
-    session.link = undefined
-    session.version = 0
-    return session
+    if (!goesOn) this.end(former)
   }
 
-  private answerOpened(session: Session, reply: (message: Message) => void): void {
+  private answerOpened(session: Session, reply: Reply): void {
     const { sessionPresent, epoch, incarnation, subscriptions } = session
     this.answer(
       reply,
@@ -288,11 +225,11 @@ export class SessionShard implements Shard {
     )
   }
 
-  private resume(link: Link, request: MessageOf<'resumeSessions'>, reply: (message: Message) => void): void {
+  private resume(link: Link, request: MessageOf<'resumeSessions'>, reply: Reply): void {
     const superseded: number[] = []
     const lost: number[] = []
     for (const { clientId, epoch, handle } of request.sessions) {
-      const session = this.sessions.get(clientId)
+      const session = this.table.get(clientId)
       if (session !== undefined && (session.epoch !== epoch || this.opening.has(clientId))) superseded.push(handle)
       else if (session === undefined || !session.connected) lost.push(handle)
       else {
@@ -307,149 +244,168 @@ export class SessionShard implements Shard {
     )
   }
 
-  // Subscriptions
+  // What a connection does
 
-  private setSubscriptions(request: MessageOf<'setSubscriptions'>, reply: (message: Message) => void): void {
-    const session = this.sessions.get(request.clientId)
-    if (session === undefined || session.epoch !== request.epoch) {
+  private setSubscriptions(request: MessageOf<'setSubscriptions'>, reply: Reply): void {
+    const { clientId, epoch, version, subscriptions } = request
+    const session = this.table.get(clientId)
+    if (session === undefined || session.epoch !== epoch) {
       reply({ name: 'answer', outcome: 'fenced' })
       return
     }
-    if (request.version > session.version) {
-      const { clientId, version, subscriptions } = request
-      this.append(sessionRecordType.subscriptions, (writer) =>
-        sessionSubscriptionsRecord.write(writer, { clientId, version, subscriptions }),
-      )
-      this.applySubscriptions(session, version, subscriptions)
-    }
+    if (version > session.version) this.log({ name: 'subscriptions', clientId, version, subscriptions })
     this.answer(reply, { name: 'answer', outcome: 'done' }, { name: 'answer', outcome: 'not-owner' })
-    if (this.checkpoints.due(this.volume)) this.checkpoint()
   }
 
-  private applySubscriptions(session: Session, version: number, subscriptions: readonly Subscription[]): void {
-    session.version = version
-    session.subscriptions = subscriptions
-    for (const { filter } of subscriptions) {
-      const unknown = shardsOfFilter(this.counts, filter).filter((shard) => !session.topicShards.includes(shard))
-      if (unknown.length > 0) session.topicShards = session.topicShards.concat(unknown)
+  private receivePublish(request: MessageOf<'receivePublish'>, reply: Reply): void {
+    const { clientId, epoch, packetId } = request
+    const session = this.table.get(clientId)
+    const answer = (outcome: MessageOf<'publishReceived'>['outcome'], messageId: number, openFrom: number) =>
+      this.answer(
+        reply,
+        { name: 'publishReceived', outcome, messageId, openFrom },
+        { name: 'publishReceived', outcome: 'not-owner', messageId: 0, openFrom: 0 },
+      )
+    if (session === undefined || session.epoch !== epoch) {
+      answer('fenced', 0, 0)
+      return
     }
+    const known = session.received?.messageIdOf(packetId)
+    if (known !== undefined) this.host.reached('QoS 2 packet id in use recognised')
+    else if (session.received?.isFull() === true) {
+      answer('quota', 0, 0)
+      return
+    }
+    const messageId = known ?? this.table.lastMessageId + 1
+    if (known === undefined) this.log({ name: 'received', clientId, packetId, messageId })
+    answer('received', messageId, session.received?.openFrom() ?? messageId)
+  }
+
+  private releasePublish(request: MessageOf<'releasePublish'>, reply: Reply): void {
+    const { clientId, epoch, packetId, messageId } = request
+    const session = this.table.get(clientId)
+    const answer = (outcome: MessageOf<'publishReleased'>['outcome']) =>
+      this.answer(reply, { name: 'publishReleased', outcome }, { name: 'publishReleased', outcome: 'not-owner' })
+    if (session === undefined || session.epoch !== epoch) {
+      answer('fenced')
+      return
+    }
+    const known = session.received?.messageIdOf(packetId)
+    if (known !== undefined && (messageId === 0 || messageId === known)) this.log({ name: 'released', clientId, packetId })
+    // It was asked before, and came over a link that was given up: the packet id stands for another message by now.
+    else if (known !== undefined) this.host.reached('late release of a QoS 2 packet id ignored')
+    answer('released')
   }
 
   // Closing
 
-  private closeSession(request: MessageOf<'closeSession'>, reply: (message: Message) => void): void {
+  private closeSession(request: MessageOf<'closeSession'>, reply: Reply): void {
     const opening = this.opening.get(request.clientId)
     if (request.epoch === 0 && opening !== undefined && isSameAttempt(opening.request, request)) {
       // Not opened yet: to be told again once it is.
       reply({ name: 'answer', outcome: 'not-owner' })
       return
     }
-    const session = this.sessions.get(request.clientId)
-    if (session?.connected === true && (session.epoch === request.epoch || (request.epoch === 0 && isSameAttempt(session, request)))) {
-      this.disconnect(session, request.expirySeconds)
+    const session = this.table.get(request.clientId)
+    if (session !== undefined && (session.epoch === request.epoch || (request.epoch === 0 && isSameAttempt(session, request)))) {
+      if (session.connected) this.disconnect(session, request.expirySeconds, request.will)
+      else if (request.will === 'discarded') this.discardPending(session)
     }
     this.answer(reply, { name: 'answer', outcome: 'done' }, { name: 'answer', outcome: 'not-owner' })
   }
 
-  private disconnect(session: Session, expirySeconds: number): void {
-    if (expirySeconds === 0) {
-      this.end(session)
-      return
+  /** Connections on a link that is down, or those for which nobody has spoken up. */
+  private loseConnections(link: Link | undefined): void {
+    if (!this.serving) return
+    for (const session of [...this.table.sessions.values()]) {
+      if (session.connected && session.link === link) this.disconnect(session, session.expirySeconds, 'due')
     }
-    const { clientId } = session
-    const ageMs = Math.floor(this.ageMs())
-    this.append(sessionRecordType.disconnected, (writer) => disconnectedRecord.write(writer, { clientId, expirySeconds, ageMs }))
-    this.applyDisconnected(session, expirySeconds, ageMs)
-    this.armExpiry(this.expiryAgeMs(session))
+    this.checkpoints.writeIfDue(this.volume)
   }
 
-  private applyDisconnected(session: Session, expirySeconds: number, ageMs: number): void {
-    session.connected = false
-    session.link = undefined
-    session.expirySeconds = expirySeconds
-    session.disconnectedAgeMs = ageMs
+  private disconnect(session: Session, expirySeconds: number, will: 'discarded' | 'due'): void {
+    const { will: stored } = session
+    if (stored !== undefined && will === 'discarded') this.tellDropped(session, 'discarded')
+    if (expirySeconds > 0 || stored !== undefined) this.logDisconnected(session, expirySeconds, will === 'due' ? 'kept' : 'discarded')
+    if (expirySeconds === 0 && session.will === undefined) this.end(session)
+    else this.act(session)
+    this.armTimer(this.nextAgeMs(session))
+  }
+
+  /** The connection was lost for us before its DISCONNECT came through; the will has not fired yet [MQTT-3.14.4-3]. */
+  private discardPending(session: Session): void {
+    if (session.will === undefined) return
+    const { clientId, expirySeconds, disconnectedAgeMs } = session
+    this.tellDropped(session, 'discarded')
+    this.log({ name: 'disconnected', clientId, expirySeconds, ageMs: disconnectedAgeMs, will: 'discarded' })
+  }
+
+  private logDisconnected({ clientId }: Session, expirySeconds: number, will: 'discarded' | 'kept'): void {
+    this.log({ name: 'disconnected', clientId, expirySeconds, ageMs: Math.floor(this.ageMs()), will })
+  }
+
+  private fireWill(session: Session): void {
+    const { clientId, epoch, will } = session
+    this.lostAttempts.add(clientId, session)
+    this.log({ name: 'willFired', clientId, epoch })
+    if (this.host.recording) emit(this.host, { kind: 'will-fired', clientId, epoch, topic: peekMessage(will!.message).topic })
+  }
+
+  private tellDropped({ clientId, epoch }: Session, why: 'discarded' | 'reconnected'): void {
+    if (this.host.recording) emit(this.host, { kind: 'will-dropped', clientId, epoch, why })
   }
 
   private end(session: Session): void {
-    const record = {
-      clientId: session.clientId,
-      incarnation: session.incarnation,
-      epoch: session.epoch,
-      topicShards: session.topicShards,
-    }
-    this.append(sessionRecordType.ended, (writer) => endedRecord.write(writer, record))
-    this.sessions.delete(session.clientId)
-    this.cleanups.add(record)
-    if (this.host.recording) emit(this.host, { kind: 'session-ended', clientId: session.clientId, incarnation: session.incarnation })
-  }
-
-  private expiryAgeMs(session: Session): number {
-    if (session.connected || session.expirySeconds === NEVER_EXPIRES) return Number.POSITIVE_INFINITY
-    return session.disconnectedAgeMs + session.expirySeconds * 1000
+    const { clientId, incarnation, epoch, topicShards } = session
+    this.log({ name: 'ended', clientId, incarnation, epoch, topicShards })
+    if (this.host.recording) emit(this.host, { kind: 'session-ended', clientId, incarnation })
   }
 
   /** Whether the session is still there once its connection is not: a takeover ends one with expiry 0 too [MQTT-3.1.4-3; v3.1.1 MQTT-3.1.2-6]. */
   private outlivesConnection(session: Session): boolean {
-    return session.connected ? session.expirySeconds > 0 : !this.isExpired(session)
+    return session.connected ? session.expirySeconds > 0 : expiryAgeMs(session) > this.ageMs()
   }
 
-  private isExpired(session: Session): boolean {
-    return this.expiryAgeMs(session) <= this.ageMs()
+  // Age
+
+  /** Does what a session without connection is old enough for: its will fires, it ends. */
+  private act(session: Session): void {
+    const ageMs = this.ageMs()
+    if (willAgeMs(session) <= ageMs) this.fireWill(session)
+    if (expiryAgeMs(session) <= ageMs) this.end(session)
   }
 
-  /** One timer, for the session that expires first. */
-  private armExpiry(atAgeMs: number): void {
-    if (atAgeMs >= this.expiryAtAgeMs) return
-    this.expiryTimer?.cancel()
-    this.expiryAtAgeMs = atAgeMs
-    this.expiryTimer = this.host.setTimer(Math.max(0, atAgeMs - this.ageMs()) + 1, () => this.expireSessions())
+  private nextAgeMs(session: Session): number {
+    if (this.table.get(session.clientId) !== session) return Number.POSITIVE_INFINITY
+    const dueAgeMs = Math.min(willAgeMs(session), expiryAgeMs(session))
+    const waitsForWill = !session.connected && session.will !== undefined
+    return waitsForWill ? Math.min(dueAgeMs, this.table.ageMs + AGE_LOG_INTERVAL_MS) : dueAgeMs
   }
 
-  private expireSessions(): void {
-    this.expiryAtAgeMs = Number.POSITIVE_INFINITY
-    let earliestAgeMs = Number.POSITIVE_INFINITY
-    for (const session of [...this.sessions.values()]) {
-      // A CONNECT that is being served decides over the session itself.
+  /** One timer, for what comes first. */
+  private armTimer(atAgeMs: number): void {
+    if (atAgeMs >= this.timerAtAgeMs) return
+    this.timer?.cancel()
+    this.timerAtAgeMs = atAgeMs
+    this.timer = this.host.setTimer(Math.max(0, atAgeMs - this.ageMs()) + 1, () => this.onAge())
+  }
+
+  private onAge(): void {
+    this.timerAtAgeMs = Number.POSITIVE_INFINITY
+    const away = [...this.table.sessions.values()].filter((session) => !session.connected)
+    const ageMs = Math.floor(this.ageMs())
+    const isWillWaiting = away.some((session) => willAgeMs(session) > ageMs && session.will !== undefined)
+    if (isWillWaiting && ageMs >= this.table.ageMs + AGE_LOG_INTERVAL_MS) this.log({ name: 'aged', ageMs })
+    // A CONNECT that is being served decides over the session itself.
+    let nextAgeMs = Number.POSITIVE_INFINITY
+    for (const session of away) {
       if (this.opening.has(session.clientId)) continue
-      if (this.isExpired(session)) this.end(session)
-      else earliestAgeMs = Math.min(earliestAgeMs, this.expiryAgeMs(session))
+      this.act(session)
+      nextAgeMs = Math.min(nextAgeMs, this.nextAgeMs(session))
     }
-    this.armExpiry(earliestAgeMs)
+    this.armTimer(nextAgeMs)
+    this.checkpoints.writeIfDue(this.volume)
   }
-
-  // Checkpoints
-
-  private checkpoint(): void {
-    const state = {
-      ageMs: Math.floor(this.ageMs()),
-      lastEpoch: this.lastEpoch,
-      sessions: [...this.sessions.values()],
-      cleanups: this.cleanups.snapshot(),
-    }
-    appendCheckpoint(this.volume, this.checkpoints, sessionRecordType.checkpoint, (writer) => sessionCheckpoint.write(writer, state))
-  }
-
-  private restore(bytes: Buffer): void {
-    if (!this.pristine) return
-    this.pristine = false
-    this.host.reached('session shard restored from a checkpoint')
-    const reader = new Reader(bytes)
-    const state = sessionCheckpoint.read(reader)
-    if (!reader.complete()) throw new Error('checkpoint of a session shard does not decode')
-    this.ageBaseMs = state.ageMs
-    this.lastEpoch = state.lastEpoch
-    for (const session of state.sessions) {
-      this.sessions.set(session.clientId, { ...session, link: undefined })
-    }
-    for (const cleanup of state.cleanups) this.cleanups.add(cleanup)
-  }
-}
-
-function isSameAttempt(
-  a: { readonly proxy: string; readonly bootId: number; readonly handle: number },
-  b: { readonly proxy: string; readonly bootId: number; readonly handle: number },
-): boolean {
-  return a.handle === b.handle && a.bootId === b.bootId && a.proxy === b.proxy
 }
 
 function refusal(outcome: 'not-owner' | 'superseded'): Message {

@@ -88,7 +88,7 @@ export class LogInMemory {
 }
 
 /** A clock and timers that the test moves. */
-export class StageHost {
+class StageHost {
   nowAtMs = 0
   wallOffsetMs = 1_000_000
   readonly goals = new Map<string, number>()
@@ -201,7 +201,7 @@ function expiryProperty(seconds: number): Buffer {
   return bytes
 }
 
-export function encodeMessage(publisher: string, { topic, text, qos = 1, retain = false, expirySeconds }: StageMessage): Buffer {
+function encodeMessage(publisher: string, { topic, text, qos = 1, retain = false, expirySeconds }: StageMessage): Buffer {
   const writer = new Writer().begin()
   storedMessageField.write(writer, {
     topic,

@@ -199,7 +199,7 @@ describe('a query', () => {
   })
 
   test('of large messages is cut to what one answer can carry', () => {
-    const stage = new Stage()
+    const stage = new Stage({ settings: { proxy: { maximumPayloadBytes: 1 << 20 } } })
     const { topic, clientId } = oneShard(stage)
     const publisher = stage.connect({ clientId: clientId('publisher'), proxy: 2 })
     const texts = numbered(100).map((text) => `${text} `.padEnd(200_000, '.'))
