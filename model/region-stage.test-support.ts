@@ -4,7 +4,7 @@
 import { createSimWorld } from '../sim/world.ts'
 import type { Address, Host } from './host.ts'
 import { defaultRegion, planRegion, type RegionPlan, type RegionSpec } from './region.ts'
-import { ScriptedClient, type ScriptedConnect, type ScriptedFilter } from './scripted-client.test-support.ts'
+import { ScriptedClient, type ScriptedConnect, type ScriptedFilter, type ScriptedPublish } from './scripted-client.test-support.ts'
 import { defaultSettings, ports, type ServiceSettings } from './settings.ts'
 import { shardOfClient } from './shards.ts'
 import { Reader } from './wire/codec.ts'
@@ -212,10 +212,13 @@ export class Stage {
     return answer()!.reasonCodes
   }
 
-  /** Publishes with QoS 1 and waits for the PUBACK. */
-  publish(client: ScriptedClient, topic: string, payload: string | Buffer): number {
-    const packetId = client.publish(topic, payload)
-    this.until(() => client.pubackOf(packetId) !== undefined, `PUBACK for ${topic}`)
+  /** Publishes and waits for the last acknowledgement. QoS 1 unless said otherwise. */
+  publish(client: ScriptedClient, topic: string, payload: string | Buffer, qos: 1 | 2 = 1, given: ScriptedPublish = {}): number {
+    const before = client.received.length
+    const packetId = client.publish(topic, payload, qos, given)
+    const last = qos === 1 ? 'puback' : 'pubcomp'
+    const isThere = () => client.received.slice(before).some((packet) => packet.type === last && packet.packetId === packetId)
+    this.until(isThere, `${last.toUpperCase()} for ${topic}`)
     return packetId
   }
 

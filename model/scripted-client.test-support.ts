@@ -1,10 +1,10 @@
 /**
- * An MQTT client that does what a test says, packet by packet, and keeps what it was told. It has no habits of its own but one: unless told otherwise it acknowledges
- * what it is sent.
+ * An MQTT client that does what a test says, packet by packet, and keeps what it was told. It has no habits of its own but one: unless told otherwise it answers
+ * what it is sent, PUBLISH and the packets of QoS 2.
  */
 import type { Address, CloseReason, Connection, ConnectionHandler, Host } from './host.ts'
 import { encodeAcknowledgement, encodePacket, type Malformed, PacketReader, type PacketSink } from './wire/mqtt-codec.ts'
-import type { Connack, Packet, Properties, ProtocolVersion, Publish, QoS, SubscribeRequest } from './wire/packets.ts'
+import type { Acknowledgement, Connack, Packet, Properties, ProtocolVersion, Publish, QoS, SubscribeRequest, Will } from './wire/packets.ts'
 
 export interface ScriptedConnect {
   readonly version?: ProtocolVersion
@@ -12,14 +12,28 @@ export interface ScriptedConnect {
   readonly cleanStart?: boolean
   readonly keepAliveSeconds?: number
   readonly properties?: Properties
-  /** Whether messages are acknowledged by themselves; true by default. */
+  readonly username?: string
+  readonly password?: string
+  readonly will?: Will
+  /** Whether messages, PUBRECs and PUBRELs are answered by themselves; true by default. */
   readonly acknowledges?: boolean
+}
+
+/** What a PUBLISH may have besides topic, payload and QoS. */
+export interface ScriptedPublish {
+  readonly retain?: boolean
+  readonly dup?: boolean
+  /** Instead of the next free one. */
+  readonly packetId?: number
+  readonly properties?: Properties
 }
 
 export interface ScriptedFilter {
   readonly filter: string
   readonly qos?: QoS
   readonly noLocal?: boolean
+  readonly retainAsPublished?: boolean
+  readonly retainHandling?: 0 | 1 | 2
 }
 
 type PacketOf<T extends Packet['type'], P = Packet> = P extends { readonly type: infer Types } ? (T extends Types ? P : never) : never
@@ -55,7 +69,14 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
   onPacket(packet: Packet): void {
     this.received.push(packet)
     this.receivedAtMs.push(this.host.nowMs())
-    if (packet.type === 'publish' && packet.qos === 1 && this.acknowledges) this.puback(packet.packetId)
+    if (this.acknowledges) this.answer(packet)
+  }
+
+  private answer(packet: Packet): void {
+    if (packet.type === 'publish' && packet.qos === 1) this.puback(packet.packetId)
+    else if (packet.type === 'publish' && packet.qos === 2) this.acknowledge('pubrec', packet.packetId)
+    else if (packet.type === 'pubrec' && packet.reasonCode < 0x80) this.acknowledge('pubrel', packet.packetId)
+    else if (packet.type === 'pubrel') this.acknowledge('pubcomp', packet.packetId)
   }
 
   onMalformed(problem: Malformed): void {
@@ -80,14 +101,17 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
       cleanStart: options.cleanStart ?? true,
       keepAliveSeconds: options.keepAliveSeconds ?? 0,
       ...(options.properties === undefined ? {} : { properties: options.properties }),
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: Buffer.from(options.password) }),
+      ...(options.will === undefined ? {} : { will: options.will }),
     })
   }
 
   subscribe(filters: readonly (string | ScriptedFilter)[], subscriptionIdentifier?: number): number {
     const packetId = this.nextPacketId++
     const subscriptions = filters.map((wanted): SubscribeRequest => {
-      const { filter, qos = 1, noLocal = false } = typeof wanted === 'string' ? { filter: wanted } : wanted
-      return { filter, qos, noLocal, retainAsPublished: false, retainHandling: 0 }
+      const given: ScriptedFilter = typeof wanted === 'string' ? { filter: wanted } : wanted
+      return { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, ...given }
     })
     const properties = subscriptionIdentifier === undefined ? {} : { properties: { subscriptionIdentifiers: [subscriptionIdentifier] } }
     this.send({ type: 'subscribe', packetId, subscriptions, ...properties })
@@ -101,15 +125,19 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
   }
 
   /** @returns the packet id, 0 for QoS 0. */
-  publish(topic: string, payload: string | Buffer, qos: QoS = 1): number {
-    const packetId = qos === 0 ? 0 : this.nextPacketId++
+  publish(topic: string, payload: string | Buffer, qos: QoS = 1, given: ScriptedPublish = {}): number {
+    const packetId = qos === 0 ? 0 : (given.packetId ?? this.nextPacketId++)
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
-    this.send({ type: 'publish', topic, payload: bytes, qos, dup: false, retain: false, packetId })
+    this.send({ type: 'publish', topic, payload: bytes, qos, dup: false, retain: false, ...given, packetId })
     return packetId
   }
 
+  acknowledge(type: Acknowledgement['type'], packetId: number, reasonCode = 0): void {
+    this.sendBytes(encodeAcknowledgement(type, packetId, reasonCode, this.version))
+  }
+
   puback(packetId: number): void {
-    this.sendBytes(encodeAcknowledgement('puback', packetId, 0, this.version))
+    this.acknowledge('puback', packetId)
   }
 
   ping(): void {
@@ -117,8 +145,13 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
   }
 
   disconnect(properties?: Properties): void {
-    this.send({ type: 'disconnect', reasonCode: 0, ...(properties === undefined ? {} : { properties }) })
-    this.host.setTimer(0, () => this.connection.close())
+    this.sayGoodbye(0, properties)
+    this.leave()
+  }
+
+  /** DISCONNECT, without closing. */
+  sayGoodbye(reasonCode = 0, properties?: Properties): void {
+    this.send({ type: 'disconnect', reasonCode, ...(properties === undefined ? {} : { properties }) })
   }
 
   /** The connection ends in order, without a DISCONNECT. */
@@ -146,7 +179,11 @@ export class ScriptedClient implements ConnectionHandler, PacketSink {
   }
 
   pubackOf(packetId: number) {
-    return this.of('puback').find((packet) => packet.packetId === packetId)
+    return this.answerTo(packetId, 'puback')
+  }
+
+  answerTo(packetId: number, type: Acknowledgement['type']): Acknowledgement | undefined {
+    return this.of(type).find((packet) => packet.packetId === packetId)
   }
 
   /** When the first packet of a type came. */

@@ -55,6 +55,8 @@ export type Fault =
   | { readonly kind: 'sync-failure'; readonly machines: readonly string[]; readonly probability: number }
   /** Syncs and reads that begin now complete only after the fault is taken out. */
   | { readonly kind: 'disk-stall'; readonly machines: readonly string[] }
+  /** The wall clocks jump, once and for good. What a process counts time by does not. */
+  | { readonly kind: 'clock-jump'; readonly machines: readonly string[]; readonly byMs: number }
 
 /** Takes a fault out again: power back, partition healed. Doing it twice does nothing. */
 export type Heal = () => void

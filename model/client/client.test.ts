@@ -1,93 +1,8 @@
 import fc from 'fast-check'
-import { generate, type Packet, parser } from 'mqtt-packet'
 import { describe, expect, test } from 'vitest'
-import type { ProtocolVersion } from '../wire/packets.ts'
-import { MqttClient } from './client.ts'
-import { type ClientCounters, createClientCounters } from './counters.ts'
-import { type FakeConnection, FakeHost, type PeerCodec, type PeerPacket } from './fake-host.ts'
-import type { MqttClientOptions, OutgoingMessage } from './options.ts'
+import { ADDRESSES, acknowledge, type Bench, ids, message, setUp, texts } from './client-bench.test-support.ts'
+import type { FakeConnection } from './fake-host.ts'
 import { clientProfiles } from './profiles.ts'
-
-const ADDRESSES = ['10.1.0.1', '10.2.0.1', '10.3.0.1']
-
-/** The server's side speaks through a codec that the client does not share. */
-function peerCodec(protocolVersion: ProtocolVersion): PeerCodec {
-  return {
-    encode: (packet) => generate(packet as unknown as Packet, { protocolVersion }),
-    decoder(onPacket) {
-      const bytesTo = parser({ protocolVersion })
-      bytesTo.on('packet', (packet) => onPacket(packet as unknown as PeerPacket))
-      bytesTo.on('error', (error) => {
-        throw error
-      })
-      return (bytes) => bytesTo.parse(bytes)
-    },
-  }
-}
-
-interface Bench {
-  readonly host: FakeHost
-  readonly client: MqttClient
-  readonly counters: ClientCounters
-  /** What the application was told, in order. */
-  readonly told: string[]
-  /** How often a name was resolved. */
-  resolved(): number
-  /** Opens the present connection and answers its CONNECT. */
-  accept(fields?: { sessionPresent?: boolean; properties?: object }): FakeConnection
-}
-
-function setUp(options: Partial<MqttClientOptions> & { addresses?: readonly string[] } = {}): Bench {
-  const { addresses = ADDRESSES, ...clientOptions } = options
-  const profile = options.profile ?? clientProfiles.recommended
-  const version: ProtocolVersion = options.version ?? profile.version
-  const host = new FakeHost(peerCodec(version))
-  const told: string[] = []
-  const counters = createClientCounters()
-  let resolved = 0
-  const resolver = {
-    resolve(_name: string, done: (addresses: readonly string[]) => void): void {
-      resolved++
-      host.setTimer(0, () => done(addresses))
-    },
-  }
-  const client = new MqttClient(
-    host.port,
-    { clientId: 'client-1', profile, accessName: 'mqtt.example', port: 1883, resolver, counters, ...clientOptions },
-    {
-      onConnected: (sessionPresent) => told.push(`connected ${sessionPresent}`),
-      onReady: () => told.push('ready'),
-      onClosed: (reason) => told.push(`closed: ${reason}`),
-      onMessage: (topic, payload, qos, dup) => told.push(`message ${topic} ${payload.toString()} qos ${qos}${dup ? ' dup' : ''}`),
-      onPublished: (token, reasonCode) => told.push(`published ${token} ${reasonCode}`),
-    },
-  )
-  client.start()
-  host.advance(0)
-  return {
-    host,
-    client,
-    counters,
-    told,
-    resolved: () => resolved,
-    accept({ sessionPresent = false, properties } = {}) {
-      const connection = host.last
-      connection.open()
-      const codes = version === 5 ? { reasonCode: 0 } : { returnCode: 0 }
-      connection.send({ cmd: 'connack', sessionPresent, ...codes, ...(properties === undefined ? {} : { properties }) })
-      return connection
-    },
-  }
-}
-
-function message(text: string, qos: 0 | 1 = 1, retain = false): OutgoingMessage {
-  return { topic: 'data/1', payload: Buffer.from(text), qos, retain }
-}
-
-const texts = (connection: FakeConnection) => connection.ofType('publish').map((packet) => String(packet.payload))
-const ids = (connection: FakeConnection) => connection.ofType('publish').map((packet) => packet.messageId as number)
-const acknowledge = (connection: FakeConnection, messageId: number, reasonCode = 0) =>
-  connection.send({ cmd: 'puback', messageId, reasonCode })
 
 describe('connecting', () => {
   test('sends the CONNECT of the profile and tells the application', () => {
@@ -127,9 +42,22 @@ describe('connecting', () => {
     expect(client.state).toBe('connected')
   })
 
-  test('carries a will', () => {
-    const { accept } = setUp({ will: { topic: 'gone', payload: Buffer.from('bye'), qos: 1, retain: false } })
-    expect(accept().seen[0]).toMatchObject({ will: { topic: 'gone', qos: 1 } })
+  test('carries a will of its own each time', () => {
+    let connects = 0
+    const { accept, host } = setUp({ will: () => ({ topic: 'gone', payload: Buffer.from(`bye ${++connects}`), qos: 2, retain: true }) })
+    const wills = [accept()]
+    host.last.die('reset')
+    host.advance(1000)
+    wills.push(accept())
+    expect(wills.map(({ seen }) => seen[0]!.will)).toMatchObject([
+      { topic: 'gone', payload: Buffer.from('bye 1'), qos: 2, retain: true },
+      { topic: 'gone', payload: Buffer.from('bye 2'), qos: 2, retain: true },
+    ])
+  })
+
+  test('says who it is', () => {
+    const { accept } = setUp({ username: 'u', password: Buffer.from('p') })
+    expect(accept().seen[0]).toMatchObject({ username: 'u', password: Buffer.from('p') })
   })
 
   test('tries every address of the answer, then backs off and resolves again', () => {
@@ -659,12 +587,21 @@ describe('messages from the server', () => {
 
   test.each([
     ['a second CONNACK', { cmd: 'connack', sessionPresent: false, reasonCode: 0 }],
-    ['QoS 2, which nobody asked for', { cmd: 'publish', topic: 't', payload: 'x', qos: 2, messageId: 9, dup: false, retain: false }],
     ['a topic alias', { cmd: 'publish', topic: 't', payload: 'x', qos: 0, dup: false, retain: false, properties: { topicAlias: 1 } }],
     ['PUBREC of a QoS 1 publish', { cmd: 'pubrec', messageId: 1, reasonCode: 0 }],
+    ['PUBACK of a QoS 2 publish', { cmd: 'puback', messageId: 2, reasonCode: 0 }],
+    ['PUBCOMP of a QoS 2 publish that had no PUBREC', { cmd: 'pubcomp', messageId: 2, reasonCode: 0 }],
+    ['SUBACK with a code too many', { cmd: 'suback', messageId: 3, granted: [1, 1] }],
+    ['UNSUBACK with a code too many', { cmd: 'unsuback', messageId: 4, granted: [0, 0] }],
+    ['AUTH', { cmd: 'auth', reasonCode: 0x18 }],
   ] as const)('close the connection when they break the protocol: %s', (_what, packet) => {
     const { accept, counters, client } = setUp()
     const connection = accept()
+    client.publish(message('a', 1))
+    client.publish(message('b', 2))
+    client.subscribe([{ filter: 'c', qos: 1 }])
+    client.unsubscribe(['d'])
+    expect(connection.seen.slice(1).map(({ messageId }) => messageId)).toEqual([1, 2, 3, 4])
     connection.send(packet)
     expect(connection.ofType('disconnect')).toHaveLength(1)
     expect(connection.closedBy).toBe('close')

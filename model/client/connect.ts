@@ -1,7 +1,10 @@
-/** The CONNECT of a client, and what a refusing CONNACK says about where to go next. */
-import { encodePacket } from '../wire/mqtt-codec.ts'
+/** The CONNECT of a client, the reader of what it is sent, what an accepting CONNACK says about the session, and a refusing one about where to go next. */
+import { encodePacket, PacketReader } from '../wire/mqtt-codec.ts'
 import type { Properties, ProtocolVersion } from '../wire/packets.ts'
 import type { MqttClientOptions } from './options.ts'
+
+/** Fixed header and the largest Remaining Length [MQTT 2.1.4]. */
+const PROTOCOL_MAXIMUM_PACKET_BYTES = 268_435_460
 
 export function versionOf(options: MqttClientOptions): ProtocolVersion {
   return options.version ?? options.profile.version
@@ -25,7 +28,9 @@ export function encodeConnect(options: MqttClientOptions): Buffer {
       clientId: options.clientId,
       cleanStart: cleanStartOf(options),
       keepAliveSeconds: keepaliveSecondsOf(options),
-      ...(options.will === undefined ? {} : { will: options.will }),
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: options.password }),
+      ...(options.will === undefined ? {} : { will: options.will() }),
       ...(properties === undefined ? {} : { properties }),
     },
     version,
@@ -39,6 +44,17 @@ function connectProperties({ profile, sessionExpirySeconds, maximumPacketBytes }
     ...(profile.receiveMaximum === undefined ? {} : { receiveMaximum: profile.receiveMaximum }),
     ...(maximumPacketBytes === undefined ? {} : { maximumPacketSize: maximumPacketBytes }),
   }
+}
+
+/** For the packets of one connection. */
+export function readerOf(options: MqttClientOptions): PacketReader {
+  const maximumPacketBytes = options.maximumPacketBytes ?? PROTOCOL_MAXIMUM_PACKET_BYTES
+  return new PacketReader({ receiver: 'client', maximumPacketBytes, version: versionOf(options) })
+}
+
+/** Whether a CONNACK that accepts does so into the session of before. MQTT 3.1 cannot say it: a session that was not to be clean is taken for kept. */
+export function resumedOf(options: MqttClientOptions, sessionPresent: boolean): boolean {
+  return versionOf(options) === 3 ? !cleanStartOf(options) : sessionPresent
 }
 
 /** Whether another server may well accept what this one refused: unavailable, busy, use another server, server moved, connection rate exceeded. */

@@ -8,19 +8,23 @@ export interface ClientCounters {
   resent: number
   /** Publications made anew because the server had kept no session. */
   publishedAgain: number
+  /** Acknowledged by PUBACK, or by PUBREC. */
   acknowledged: number
   /** Answered by a reason code of 0x80 or more, or beyond what the server said it takes. */
   refused: number
   /** Dropped here: QoS 0 while offline, or the queue was full. */
   dropped: number
+  /** Given to the application. */
   received: number
+  /** Of QoS 2, repeated by the server before its PUBREL, and not given to the application again. */
+  receivedAgain: number
   connects: number
   sessionsResumed: number
   connectFailures: number
   connectionsLost: number
   acknowledgeTimeouts: number
   pingTimeouts: number
-  /** Acknowledgements for which nothing was open; ignored. */
+  /** Acknowledgements for which nothing was open; nothing changes by them. */
   unexpectedAcknowledgements: number
   /** Malformed or out-of-place packets of the server; each closed the connection. */
   protocolViolations: number
@@ -38,6 +42,7 @@ export function createClientCounters(): ClientCounters {
     refused: 0,
     dropped: 0,
     received: 0,
+    receivedAgain: 0,
     connects: 0,
     sessionsResumed: 0,
     connectFailures: 0,

@@ -35,7 +35,7 @@ export interface ClientProfile {
   readonly keepaliveFrom: 'answers' | 'sends-and-answers'
   /** How long a PINGREQ may stay unanswered. */
   readonly pingTimeoutMs: number | 'half-keepalive'
-  /** Closes the connection when a PUBLISH or SUBSCRIBE is unacknowledged for so long; undefined waits for ever. */
+  /** Closes the connection when a PUBLISH, PUBREL, SUBSCRIBE or UNSUBSCRIBE is unacknowledged for so long; undefined waits for ever. */
   readonly acknowledgeTimeoutMs: number | undefined
   /** From the SYN to CONNACK, for one address. */
   readonly connectTimeoutMs: number
@@ -51,8 +51,8 @@ export interface ClientProfile {
   /** MQTT 3.1 has no session-present flag: the first then always subscribes, the second only with clean sessions. */
   readonly resubscribe: 'when-session-absent' | 'always-if-clean'
   /**
-   * What becomes of unacknowledged publishes when the server kept no session. `publish-again`: new publications with new packet ids.
-   * `same-ids`: sent as if the session were there.
+   * What becomes of unacknowledged publishes when the server kept no session. `publish-again`: new publications with new packet ids; those of QoS 2 whose
+   * PUBREC came are done with. `same-ids`: PUBLISH and PUBREL are sent as if the session were there.
    */
   readonly unacknowledgedWithoutSession: 'publish-again' | 'same-ids'
   readonly resendSetsDup: boolean
@@ -119,7 +119,7 @@ const mqttJs: ClientProfile = {
   resolverCache: 'ttl',
   // src/lib/client.ts, _resubscribe: when clean, or from 3.1.1 on when the session was absent.
   resubscribe: 'always-if-clean',
-  // src/lib/client.ts, _onConnect: replays the outgoing store whatever CONNACK said, stored packets unchanged (so without DUP), the next
+  // src/lib/client.ts, _onConnect: replays the outgoing store whatever CONNACK said, PUBLISH and PUBREL unchanged (so without DUP), the next
   // one when the last is acknowledged; `connect`, and with it _resubscribe, comes after the whole store.
   unacknowledgedWithoutSession: 'same-ids',
   resendSetsDup: false,

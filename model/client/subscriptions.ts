@@ -1,68 +1,110 @@
 /**
- * What a client wants to be subscribed to, and the SUBSCRIBEs that are unanswered on the present connection. A filter that was refused, or whose SUBACK never came,
- * is asked for again on the next connection.
+ * What a client wants to be subscribed to, its SUBSCRIBEs and UNSUBSCRIBEs, and which of them are unanswered on the present connection.
+ *
+ * A filter that was refused, or whose SUBACK never came, is asked for again on the next connection. An UNSUBSCRIBE that was not answered, or not sent, is sent on
+ * the next connection where that is into the same session, and dropped otherwise: then there is nothing to leave. One SUBSCRIBE carries one subscription identifier,
+ * so those with different ones go apart.
  */
+import { encodePacket } from '../wire/mqtt-codec.ts'
+import type { Suback, Unsuback } from '../wire/packets.ts'
+import type { ClientCore } from './core.ts'
+import { countReason } from './counters.ts'
 import type { SubscriptionRequest } from './options.ts'
 
-export interface Subscription extends SubscriptionRequest {
-  state: 'wanted' | 'asked' | 'granted'
+interface Subscription {
+  readonly request: SubscriptionRequest
+  state: 'wanted' | 'asked' | 'granted' | 'unwanted' | 'leaving'
 }
 
-interface OpenSubscribe {
+interface OpenRequest {
+  readonly kind: 'subscribe' | 'unsubscribe'
   readonly subscriptions: readonly Subscription[]
   readonly sentAtMs: number
 }
 
 export class Subscriptions {
-  private readonly all: Subscription[] = []
-  private open: Map<number, OpenSubscribe> | undefined
+  private readonly core: ClientCore
+  private all: Subscription[] = []
+  private open: Map<number, OpenRequest> | undefined
 
-  get anyOpen(): boolean {
-    return this.open !== undefined
+  constructor(core: ClientCore) {
+    this.core = core
+  }
+
+  /** Whether a SUBSCRIBE is unanswered. */
+  get anyAsked(): boolean {
+    if (this.open !== undefined) for (const { kind } of this.open.values()) if (kind === 'subscribe') return true
+    return false
   }
 
   holds(packetId: number): boolean {
     return this.open?.has(packetId) === true
   }
 
-  /** A filter that is known already is replaced. */
-  add({ filter, qos }: SubscriptionRequest): void {
-    const index = this.all.findIndex((known) => known.filter === filter)
-    const subscription: Subscription = { filter, qos, state: 'wanted' }
-    if (index === -1) this.all.push(subscription)
-    else this.all[index] = subscription
+  /** A filter that is known already is replaced, and asked for again. */
+  want(request: SubscriptionRequest): void {
+    this.put({ request, state: 'wanted' })
   }
 
-  /** A new connection; `kept`: the server still has what it granted. */
-  restart(kept: boolean): void {
+  leave(filter: string): void {
+    this.put({ request: { filter, qos: 0 }, state: 'unwanted' })
+  }
+
+  /** CONNACK accepted. `resumed`: into the session of before; `kept`: the client relies on what was granted in it. */
+  restart(resumed: boolean, kept: boolean): void {
     this.open = undefined
+    if (!resumed && this.all.some(isLeaving)) this.all = this.all.filter((subscription) => !isLeaving(subscription))
     for (const subscription of this.all) {
-      if (!kept || subscription.state !== 'granted') subscription.state = 'wanted'
+      if (subscription.state === 'leaving') subscription.state = 'unwanted'
+      else if (subscription.state === 'asked' || (subscription.state === 'granted' && !kept)) subscription.state = 'wanted'
     }
   }
 
-  wanted(): readonly Subscription[] {
-    return this.all.filter((subscription) => subscription.state === 'wanted')
-  }
-
-  asked(packetId: number, subscriptions: readonly Subscription[], nowMs: number): void {
-    for (const subscription of subscriptions) subscription.state = 'asked'
-    this.open ??= new Map()
-    this.open.set(packetId, { subscriptions, sentAtMs: nowMs })
-  }
-
-  /** How many filters the open SUBSCRIBE of this id has; 0 when there is none. */
-  filtersOf(packetId: number): number {
-    return this.open?.get(packetId)?.subscriptions.length ?? 0
-  }
-
-  /** The server answered each filter of the open SUBSCRIBE of this id. */
-  answered(packetId: number, reasonCodes: readonly number[]): void {
-    for (const [index, subscription] of this.open!.get(packetId)!.subscriptions.entries()) {
-      if (subscription.state === 'asked' && reasonCodes[index]! < 0x80) subscription.state = 'granted'
+  /** Sends what the application asked for since the last call. */
+  send(): void {
+    if (this.core.accepted === undefined) return
+    this.sendUnsubscribe()
+    let wanted = this.all.filter(({ state }) => state === 'wanted')
+    while (wanted.length > 0) {
+      const { subscriptionIdentifier } = wanted[0]!.request
+      const alike = (one: Subscription): boolean => this.core.version < 5 || one.request.subscriptionIdentifier === subscriptionIdentifier
+      this.sendSubscribe(wanted.filter(alike), subscriptionIdentifier)
+      wanted = wanted.filter((one) => !alike(one))
     }
-    if (this.open!.size === 1) this.open = undefined
-    else this.open!.delete(packetId)
+  }
+
+  /** @returns false when it answered no SUBSCRIBE, or not as it should */
+  onSuback({ packetId, reasonCodes }: Suback): boolean {
+    const { core } = this
+    const subscriptions = this.openOf('subscribe', packetId)
+    if (subscriptions === undefined) return false
+    if (reasonCodes.length !== subscriptions.length) {
+      core.violated('SUBACK with a reason code for not every filter [MQTT-3.8.4-6]', 0x82)
+      return false
+    }
+    core.answered()
+    for (const [index, subscription] of subscriptions.entries()) {
+      const reasonCode = reasonCodes[index]!
+      if (reasonCode >= 0x80) countReason(core.options.counters, 'suback', reasonCode)
+      else if (subscription.state === 'asked') subscription.state = 'granted'
+    }
+    this.close(packetId)
+    return true
+  }
+
+  onUnsuback({ packetId, reasonCodes }: Unsuback): void {
+    const { core } = this
+    const subscriptions = this.openOf('unsubscribe', packetId)
+    if (subscriptions === undefined) return
+    if (core.version === 5 && reasonCodes.length !== subscriptions.length) {
+      core.violated('UNSUBACK with a reason code for not every filter [MQTT-3.11.3-2]', 0x82)
+      return
+    }
+    core.answered()
+    for (const reasonCode of reasonCodes) if (reasonCode >= 0x80) countReason(core.options.counters, 'unsuback', reasonCode)
+    // By identity: a filter that is wanted again meanwhile is another entry.
+    this.all = this.all.filter((subscription) => !subscriptions.includes(subscription))
+    this.close(packetId)
   }
 
   oldestSentAtMs(): number {
@@ -70,4 +112,53 @@ export class Subscriptions {
     if (this.open !== undefined) for (const open of this.open.values()) oldestMs = Math.min(oldestMs, open.sentAtMs)
     return oldestMs
   }
+
+  private put(subscription: Subscription): void {
+    const index = this.all.findIndex(({ request }) => request.filter === subscription.request.filter)
+    if (index === -1) this.all.push(subscription)
+    else this.all[index] = subscription
+  }
+
+  private sendSubscribe(wanted: readonly Subscription[], subscriptionIdentifier: number | undefined): void {
+    const packetId = this.core.unusedPacketId()
+    const subscriptions = wanted.map(
+      ({ request: { filter, qos, noLocal = false, retainAsPublished = false, retainHandling = 0 } }) =>
+        ({ filter, qos, noLocal, retainAsPublished, retainHandling }) as const,
+    )
+    const properties = subscriptionIdentifier === undefined ? {} : { properties: { subscriptionIdentifiers: [subscriptionIdentifier] } }
+    this.ask('subscribe', packetId, wanted, encodePacket({ type: 'subscribe', packetId, subscriptions, ...properties }, this.core.version))
+  }
+
+  private sendUnsubscribe(): void {
+    if (!this.all.some(({ state }) => state === 'unwanted')) return
+    const unwanted = this.all.filter(({ state }) => state === 'unwanted')
+    const packetId = this.core.unusedPacketId()
+    const filters = unwanted.map(({ request }) => request.filter)
+    this.ask('unsubscribe', packetId, unwanted, encodePacket({ type: 'unsubscribe', packetId, filters }, this.core.version))
+  }
+
+  private ask(kind: OpenRequest['kind'], packetId: number, subscriptions: readonly Subscription[], bytes: Buffer): void {
+    const nowMs = this.core.host.nowMs()
+    for (const subscription of subscriptions) subscription.state = kind === 'subscribe' ? 'asked' : 'leaving'
+    this.open ??= new Map()
+    this.open.set(packetId, { kind, subscriptions, sentAtMs: nowMs })
+    this.core.sendForAnswer(bytes, nowMs)
+  }
+
+  /** What the open request of this kind and id named. Counts an answer to nothing. */
+  private openOf(kind: OpenRequest['kind'], packetId: number): readonly Subscription[] | undefined {
+    const open = this.open?.get(packetId)
+    if (open?.kind === kind) return open.subscriptions
+    this.core.options.counters.unexpectedAcknowledgements++
+    return undefined
+  }
+
+  private close(packetId: number): void {
+    if (this.open!.size === 1) this.open = undefined
+    else this.open!.delete(packetId)
+  }
+}
+
+function isLeaving({ state }: Subscription): boolean {
+  return state === 'unwanted' || state === 'leaving'
 }

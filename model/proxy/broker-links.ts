@@ -1,4 +1,7 @@
-/** A proxy's links to the brokers: one each, kept open, pinged; the pings' answers are the leases. Subscriber acknowledgements wait here for company. */
+/**
+ * A proxy's links to the brokers: one each, kept open, pinged; the pings' answers are the leases. Subscriber acknowledgements wait here for company; a PUBREC does not,
+ * because the subscriber waits for the PUBREL.
+ */
 import type { Address, Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import { Link, type LinkHandler } from '../wire/link.ts'
@@ -8,6 +11,7 @@ export interface BrokerLinksOwner {
   onBrokerUp(broker: BrokerLink): void
   onBrokerAnswered(broker: BrokerLink): void
   onDeliver(message: MessageOf<'deliver'>): void
+  onRelease(message: MessageOf<'release'>): void
   onKick(message: MessageOf<'kickSession'>): void
 }
 
@@ -51,6 +55,7 @@ export class BrokerLink implements LinkHandler {
 
   onNotice(_link: Link, message: Message): void {
     if (message.name === 'deliver') this.owner.onDeliver(message)
+    else if (message.name === 'release') this.owner.onRelease(message)
   }
 
   onRequest(_link: Link, message: Message, reply: (message: Message) => void): void {
@@ -88,6 +93,16 @@ export class BrokerLink implements LinkHandler {
     this.acknowledgedCount++
     if (this.acknowledgedCount >= ACKNOWLEDGE_AT) this.sendAcknowledged()
     else this.acknowledgeTimer ??= this.host.setTimer(this.settings.proxy.acknowledgeDelayMs, () => this.sendAcknowledged())
+  }
+
+  /**
+   * The subscriber behind `handle` has the QoS 2 message at a place of its queue (PUBREC). Losing this means that the shard delivers the place again, and is told again.
+   *
+   * Acknowledgements that wait for company are overtaken, and may be: they are for other places (this one's follows its PUBREL, which follows the answer to this),
+   * and what a shard knows of one place does not depend on another.
+   */
+  received(shard: number, handle: number, sequence: number): void {
+    this.link.notify({ name: 'received', shard, places: [{ handle, sequence }] })
   }
 
   /** Sends what waits for company: at once, because what comes next must not overtake it. */

@@ -12,7 +12,7 @@ function closedAfter(stage: Stage, client: ScriptedClient): void {
 }
 
 describe('a session', () => {
-  test('is present for a client that kept it, in 3.1.1 and in 5, and through another proxy', () => {
+  test('is present for a client that kept it, in 3.1.1 and in 5, and through another proxy [MQTT-3.1.2-5] [MQTT-3.2.2-3]', () => {
     const stage = new Stage()
     for (const [version, clientId] of [[4, 'meter-4'] as const, [5, 'meter-5'] as const]) {
       const options = { version, clientId, cleanStart: false, ...(version === 5 ? keeping : {}) }
@@ -27,7 +27,7 @@ describe('a session', () => {
     }
   })
 
-  test('begins anew with a clean start, and its subscriptions are gone', () => {
+  test('begins anew with a clean start, and its subscriptions are gone [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.1.4-4]', () => {
     const stage = new Stage()
     const first = stage.connect({ clientId: 'meter', cleanStart: false })
     stage.subscribe(first, ['a'])
@@ -41,7 +41,7 @@ describe('a session', () => {
     expect(stage.connect({ clientId: 'meter', cleanStart: false }).connack?.sessionPresent).toBe(false)
   })
 
-  test('of a 3.1.1 clean session is not used again, not even by a client that takes it over [MQTT-3.1.2-6]', () => {
+  test('of a 3.1.1 clean session is not used again, not even by a client that takes it over [v3.1.1 MQTT-3.1.2-6]', () => {
     const stage = new Stage()
     const clean = stage.connect({ clientId: 'meter', cleanStart: true })
     stage.subscribe(clean, ['a'])
@@ -58,7 +58,7 @@ describe('a session', () => {
     expect(stage.connect({ clientId: 'meter', version: 5, proxy: 2, ...keeping }).connack?.sessionPresent).toBe(false)
   })
 
-  test('lives for its expiry interval after the connection, and no longer', () => {
+  test('lives for its expiry interval after the connection, and no longer [MQTT-3.1.2-23] [MQTT-4.1.0-2]', () => {
     const stage = new Stage()
     const properties = { sessionExpiryInterval: 30 }
     const options = { clientId: 'meter', version: 5 as const, cleanStart: false, properties }
@@ -72,7 +72,7 @@ describe('a session', () => {
     expect(stage.connect(options).connack?.sessionPresent).toBe(false)
   })
 
-  test('with expiry 0 ends at once; with the greatest value never', () => {
+  test('with expiry 0 ends at once; with the greatest value never [MQTT-4.1.0-2]', () => {
     const stage = new Stage()
     stage.connect({ clientId: 'short', version: 5, cleanStart: false }).leave()
     const never = { clientId: 'long', version: 5 as const, cleanStart: false, properties: { sessionExpiryInterval: NEVER_EXPIRES } }
@@ -99,7 +99,7 @@ describe('a session', () => {
 })
 
 describe('CONNECT', () => {
-  test('without a client id gets one assigned, unique, and told to MQTT 5 clients', () => {
+  test('without a client id gets one assigned, unique, and told to MQTT 5 clients [MQTT-3.1.3-6] [MQTT-3.1.3-7] [MQTT-3.2.2-16]', () => {
     const stage = new Stage()
     const assigned = [1, 2, 1].map(
       (proxy) => stage.connect({ version: 5, clientId: '', proxy }).connack!.properties!.assignedClientIdentifier,
@@ -109,14 +109,84 @@ describe('CONNECT', () => {
     expect(stage.connect({ clientId: '' }).connack?.reasonCode).toBe(0)
   })
 
-  test('is told what this region does not offer, in MQTT 5', () => {
+  test('is told in MQTT 5 what the region takes, and of nothing that it does not offer', () => {
     const stage = new Stage()
-    const { connack } = stage.connect({ version: 5 })
-    expect(connack?.properties).toMatchObject({ maximumQoS: 1, retainAvailable: 0, sharedSubscriptionAvailable: 0 })
-    expect(connack?.properties?.maximumPacketSize).toBe(stage.settings.proxy.maximumPacketBytes)
+    const { receiveMaximum, maximumPacketBytes: maximumPacketSize, topicAliasMaximum } = stage.settings.proxy
+    expect(stage.connect({ version: 5 }).connack?.properties).toEqual({ receiveMaximum, maximumPacketSize, topicAliasMaximum })
   })
 
-  test('is refused with the code of its version: id missing for a session to keep, unknown level', () => {
+  test('with a keepalive over the limit, or none, is given another in MQTT 5, and held to it [MQTT-3.1.2-21] [MQTT-3.2.2-21]', () => {
+    const stage = new Stage({ settings: { proxy: { maximumKeepaliveSeconds: 4 } } })
+    const keepaliveOf = (clientId: string, keepAliveSeconds: number) =>
+      stage.connect({ version: 5, clientId, keepAliveSeconds }).connack!.properties!.serverKeepAlive
+    expect([keepaliveOf('long', 5), keepaliveOf('none', 0), keepaliveOf('short', 4)]).toEqual([4, 4, undefined])
+    const old = stage.connect({ version: 4, clientId: 'old', keepAliveSeconds: 0 })
+    const silent = stage.connect({ version: 5, clientId: 'silent', keepAliveSeconds: 0 })
+    const fromMs = silent.nowMs
+    closedAfter(stage, silent)
+    expect(silent.closed!.atMs - fromMs).toBeLessThan(8000)
+    expect(silent.of('disconnect')).toMatchObject([{ reasonCode: 0x8d }])
+    expect(old.closed).toBeUndefined()
+  })
+
+  test('with an authentication method is refused, since none is supported [MQTT-4.12.0-1]', () => {
+    const stage = new Stage()
+    const client = stage.connect({
+      version: 5,
+      properties: { authenticationMethod: 'SCRAM-SHA-256', authenticationData: Buffer.from('n') },
+    })
+    expect(client.connack).toMatchObject({ reasonCode: 0x8c, sessionPresent: false })
+    closedAfter(stage, client)
+    expect(stage.events('session-opened')).toEqual([])
+  })
+
+  test('that is refused takes what came with it along [MQTT-3.1.4-6]', () => {
+    const stage = new Stage()
+    const connect = { type: 'connect', version: 5, clientId: 'c', cleanStart: true, keepAliveSeconds: 0 } as const
+    const publish = { type: 'publish', topic: 'a', payload: Buffer.from('x'), qos: 0, dup: false, retain: true, packetId: 0 } as const
+    const refused = stage.open({ version: 5 })
+    const bytes = [encodePacket({ ...connect, properties: { authenticationMethod: 'none' } }, 5), encodePacket(publish, 5)]
+    refused.sendBytes(Buffer.concat(bytes))
+    closedAfter(stage, refused)
+    expect(refused.received).toMatchObject([{ type: 'connack', reasonCode: 0x8c }])
+    const reader = stage.connect({ clientId: 'reader' })
+    stage.subscribe(reader, ['a'])
+    stage.run(300)
+    expect(reader.messages).toEqual([])
+  })
+
+  test('of MQTT 3.1 is never told of a session: there the byte is reserved (section 3.2)', () => {
+    const stage = new Stage()
+    const connacks = [1, 2].map((proxy) => {
+      const client = stage.connect({ version: 3, clientId: 'old', cleanStart: false, proxy })
+      stage.subscribe(client, ['a'])
+      client.disconnect()
+      return client.connack
+    })
+    expect(connacks).toMatchObject([{ sessionPresent: false }, { sessionPresent: false }])
+    expect(stage.connect({ version: 4, clientId: 'old', cleanStart: false }).connack?.sessionPresent).toBe(true)
+  })
+
+  test('whose answer would be larger than the client takes ends without a word [MQTT-3.1.2-24]', () => {
+    const stage = new Stage()
+    const tiny = stage.dial({ version: 5, clientId: 'tiny', properties: { maximumPacketSize: 2 } })
+    closedAfter(stage, tiny)
+    expect(tiny.received).toEqual([])
+  })
+
+  test('is not answered with Response Information, asked for or not [MQTT-3.1.2-28]', () => {
+    const stage = new Stage()
+    for (const requestResponseInformation of [0, 1]) {
+      const { connack } = stage.connect({
+        version: 5,
+        clientId: `r${requestResponseInformation}`,
+        properties: { requestResponseInformation },
+      })
+      expect(connack?.properties).not.toHaveProperty('responseInformation')
+    }
+  })
+
+  test('is refused with the code of its version: id missing for a session to keep, unknown level [MQTT-3.1.2-2] [MQTT-3.2.2-7]', () => {
     const stage = new Stage()
     const nameless = stage.connect({ version: 4, clientId: '', cleanStart: false })
     expect(nameless.connack).toMatchObject({ reasonCode: 2, sessionPresent: false })
@@ -127,7 +197,7 @@ describe('CONNECT', () => {
     expect(ofTheFuture.connack?.reasonCode).toBe(0x84)
   })
 
-  test('that is malformed, or not the first packet, ends the connection without a session', () => {
+  test('that is malformed, or not the first packet, ends the connection without a session [MQTT-3.1.0-1] [MQTT-3.1.4-1]', () => {
     const stage = new Stage()
     const reserved = stage.open()
     reserved.sendBytes(connectBytes({ flags: 0x03 }))
@@ -151,7 +221,7 @@ describe('CONNECT', () => {
     expect(waitedMs).toBeLessThan(stage.settings.proxy.connectTimeoutMs + stage.settings.proxy.pingIntervalMs + 200)
   })
 
-  test('may be followed by packets before the CONNACK: they are handled, in order, after it [MQTT-3.1.4-5]', () => {
+  test('may be followed by packets before the CONNACK: they are handled, in order, after it [MQTT-3.1.4-5] [MQTT-3.2.0-1]', () => {
     const stage = new Stage()
     const client = stage.dial({ version: 5, clientId: 'eager' })
     const subscribed = client.subscribe(['a'])
@@ -178,7 +248,7 @@ describe('CONNECT', () => {
 })
 
 describe('a connected client', () => {
-  test('that breaks the protocol is told the reason in MQTT 5 and closed in either version', () => {
+  test('that breaks the protocol is told the reason in MQTT 5 and closed in either version [MQTT-4.13.1-1]', () => {
     const stage = new Stage()
     const cases = [
       { bytes: [0x36, 0x05, 0x00, 0x01, 0x61, 0x00, 0x01], code: 0x81 }, // both QoS bits
@@ -199,27 +269,53 @@ describe('a connected client', () => {
     expect(old.received.map((packet) => packet.type)).toEqual(['connack'])
   })
 
-  test('that asks for what is not offered is closed with the code for it', () => {
+  test('that sends what only a server sends, or AUTH without a method, is closed [MQTT-4.12.0-7]', () => {
     const stage = new Stage()
-    const qos2 = stage.connect({ version: 5, clientId: 'qos2' })
-    qos2.publish('a', 'x', 2)
-    const alias = stage.connect({ version: 5, clientId: 'alias' })
-    alias.send({
-      type: 'publish',
-      topic: 'a',
-      payload: Buffer.alloc(1),
-      qos: 0,
-      dup: false,
-      retain: false,
-      packetId: 0,
-      properties: { topicAlias: 1 },
-    })
-    for (const client of [qos2, alias]) closedAfter(stage, client)
-    expect(qos2.of('disconnect')).toMatchObject([{ reasonCode: 0x9b }])
-    expect(alias.of('disconnect')).toMatchObject([{ reasonCode: 0x94 }])
+    const packets = {
+      connack: [0x20, 3, 0, 0, 0],
+      suback: [0x90, 4, 0, 1, 0, 0],
+      unsuback: [0xb0, 4, 0, 1, 0, 0],
+      pingresp: [0xd0, 0],
+      auth: [0xf0, 0],
+    }
+    for (const [name, bytes] of Object.entries(packets)) {
+      const client = stage.connect({ version: 5, clientId: name })
+      client.sendBytes(Buffer.from(bytes))
+      closedAfter(stage, client)
+      expect(client.of('disconnect')).toMatchObject([{ reasonCode: 0x82 }])
+    }
   })
 
-  test('has a limit of filters: MQTT 5 gets 0x97 for those beyond it, 3.1.1 is closed', () => {
+  test('that connects a second time is closed [MQTT-3.1.0-2]', () => {
+    const stage = new Stage()
+    for (const version of [3, 4, 5] as const) {
+      const client = stage.connect({ version, clientId: `twice-${version}` })
+      client.connect({ clientId: `twice-${version}` })
+      closedAfter(stage, client)
+      expect(client.of('disconnect').map((packet) => packet.reasonCode)).toEqual(version === 5 ? [0x82] : [])
+    }
+  })
+
+  test('that says DISCONNECT is closed once its session shard knows, or a second later [MQTT-3.14.4-2]', () => {
+    const stage = new Stage()
+    const quick = stage.connect({ version: 5, clientId: 'quick' })
+    quick.sayGoodbye()
+    const quickFromMs = quick.nowMs
+    closedAfter(stage, quick)
+    expect(quick.closed!.atMs - quickFromMs).toBeLessThan(300)
+    expect(stage.connect({ version: 5, clientId: 'quick', cleanStart: false }).connack?.sessionPresent).toBe(false)
+    const slow = stage.connect({ version: 4, clientId: 'slow' })
+    stage.part(['proxy-1'], stage.brokers)
+    slow.sayGoodbye()
+    const slowFromMs = slow.nowMs
+    closedAfter(stage, slow)
+    const waitedMs = slow.closed!.atMs - slowFromMs
+    expect(waitedMs).toBeGreaterThanOrEqual(1000)
+    expect(waitedMs).toBeLessThan(1200)
+    expect([quick.received.length, slow.received.length]).toEqual([1, 1])
+  })
+
+  test('has a limit of filters: MQTT 5 gets 0x97 for those beyond it, 3.1.1 is closed [MQTT-3.10.4-5] [MQTT-3.11.3-1]', () => {
     const stage = new Stage({ settings: { proxy: { maximumFilters: 2 } } })
     const modern = stage.connect({ version: 5, clientId: 'modern' })
     expect(stage.subscribe(modern, ['a', 'b', 'c'])).toEqual([1, 1, 0x97])
@@ -235,12 +331,28 @@ describe('a connected client', () => {
     expect(old.of('suback')).toHaveLength(1)
   })
 
-  test('gets no shared subscription, and QoS 1 where it asks for 2', () => {
+  test('gets the QoS that it asks for, shared or not, in every version [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1]', () => {
     const stage = new Stage()
-    const modern = stage.connect({ version: 5, clientId: 'modern' })
-    expect(stage.subscribe(modern, ['$share/group/a', { filter: 'b', qos: 2 }])).toEqual([0x9e, 1])
-    const old = stage.connect({ version: 4, clientId: 'old' })
-    expect(stage.subscribe(old, ['$share/group/a', { filter: 'b', qos: 0 }])).toEqual([0x80, 0])
+    for (const version of [3, 4, 5] as const) {
+      const client = stage.connect({ version, clientId: `asks-${version}` })
+      const filters = [0, 1, 2].flatMap((qos) => [`$share/group/s${qos}`, `p${qos}`].map((filter) => ({ filter, qos: qos as 0 | 1 | 2 })))
+      expect(stage.subscribe(client, filters)).toEqual([0, 0, 1, 1, 2, 2])
+    }
+  })
+
+  test('of 3.1.1 is refused what begins like a shared subscription and is none', () => {
+    const stage = new Stage()
+    const client = stage.connect({ version: 4 })
+    expect(stage.subscribe(client, ['$share/group', '$share//a', '$share/group/', 'a'])).toEqual([0x80, 0x80, 0x80, 1])
+  })
+
+  test('whose SUBACK would be larger than it takes is closed with 0x95 [MQTT-3.1.2-24]', () => {
+    const stage = new Stage()
+    const client = stage.connect({ version: 5, properties: { maximumPacketSize: 30 } })
+    client.subscribe(Array.from({ length: 28 }, (_, i) => `f${i}`))
+    closedAfter(stage, client)
+    expect(client.of('disconnect')).toMatchObject([{ reasonCode: 0x95 }])
+    expect(client.of('suback')).toEqual([])
   })
 })
 

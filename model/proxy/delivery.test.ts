@@ -12,7 +12,7 @@ function awaitMessages(stage: Stage, client: ScriptedClient, count: number, with
 }
 
 describe('a subscription', () => {
-  test('gets what its filter matches, wherever the topic lives, and nothing else', () => {
+  test('gets what its filter matches, wherever the topic lives, and nothing else [MQTT-3.3.2-3] [MQTT-4.7.2-1]', () => {
     const stage = new Stage()
     const publisher = stage.connect({ clientId: 'publisher', proxy: 2 })
     const filters = { exact: 'a/b', single: 'a/+', multi: 'a/#', all: '#', leading: '+/b' }
@@ -33,7 +33,7 @@ describe('a subscription', () => {
     for (const [index, topics] of Object.values(wanted).entries()) expect([...subscribers[index]!.messages].sort()).toEqual(topics)
   })
 
-  test('that overlaps with others of its session brings one copy: the highest QoS, and in MQTT 5 every identifier', () => {
+  test('that overlaps with others of its session brings one copy: the highest QoS, and in MQTT 5 every identifier [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]', () => {
     const stage = new Stage()
     const modern = stage.connect({ version: 5, clientId: 'modern' })
     stage.subscribe(modern, [{ filter: 'a/#', qos: 0 }], 7)
@@ -56,7 +56,7 @@ describe('a subscription', () => {
     expect(old.publishes.map((packet) => packet.qos)).toEqual([1, 0])
   })
 
-  test('with No Local leaves out what its own client published', () => {
+  test('with No Local leaves out what its own client published [MQTT-3.8.3-3]', () => {
     const stage = new Stage()
     const client = stage.connect({ version: 5, clientId: 'talker' })
     stage.subscribe(client, [{ filter: 'a', noLocal: true }, { filter: 'b' }])
@@ -70,7 +70,7 @@ describe('a subscription', () => {
     expect(other.messages).toEqual(['own a', 'own a, passing', 'foreign'])
   })
 
-  test('at QoS 0 gets a QoS 1 message at QoS 0, and one at QoS 1 gets a QoS 0 message at QoS 0', () => {
+  test('at QoS 0 gets a QoS 1 message at QoS 0, and one at QoS 1 gets a QoS 0 message at QoS 0 [MQTT-3.8.4-8]', () => {
     const stage = new Stage()
     const zero = stage.connect({ clientId: 'zero' })
     stage.subscribe(zero, [{ filter: 'a', qos: 0 }])
@@ -83,7 +83,7 @@ describe('a subscription', () => {
     expect(one.publishes.map((packet) => packet.qos)).toEqual([1, 0])
   })
 
-  test('is in force when its SUBACK comes, and over when its UNSUBACK does', () => {
+  test('is in force when its SUBACK comes, and over when its UNSUBACK does [MQTT-3.8.4-1] [MQTT-3.10.4-2] [MQTT-3.10.4-4]', () => {
     const stage = new Stage()
     const publisher = stage.connect({ clientId: 'publisher', proxy: 2 })
     const client = stage.connect({ clientId: 'client', proxy: 3 })
@@ -107,7 +107,7 @@ describe('a subscription', () => {
 })
 
 describe('a message', () => {
-  test('keeps its payload and its properties byte for byte', () => {
+  test('keeps its payload and its properties byte for byte [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]', () => {
     const stage = new Stage()
     const client = stage.connect({ version: 5, clientId: 'client' })
     stage.subscribe(client, ['a'])
@@ -130,9 +130,9 @@ describe('a message', () => {
   })
 
   test('of the greatest size passes, one byte more closes an MQTT 5 publisher with 0x95', () => {
-    const stage = new Stage()
     const topic = 'large'
     const headerBytes = 1 + 3 + 2 + topic.length + 2
+    const stage = new Stage({ settings: { proxy: { maximumPayloadBytes: 1 << 20 } } })
     const client = stage.connect({ version: 4, clientId: 'client' })
     stage.subscribe(client, [topic])
     const largest = Buffer.alloc(stage.settings.proxy.maximumPacketBytes - headerBytes, 'x')
@@ -145,7 +145,7 @@ describe('a message', () => {
     expect(modern.of('disconnect')).toMatchObject([{ reasonCode: 0x95 }])
   })
 
-  test('larger than its subscriber takes is passed over, the next one is not', () => {
+  test('larger than its subscriber takes is passed over, the next one is not [MQTT-3.1.2-24] [MQTT-3.1.2-25]', () => {
     const stage = new Stage()
     const small = stage.connect({ version: 5, clientId: 'small', properties: { maximumPacketSize: 100, sessionExpiryInterval: 60 } })
     stage.subscribe(small, ['a'])
@@ -157,7 +157,7 @@ describe('a message', () => {
     expect(small.messages).toEqual(['fits'])
   })
 
-  test('of one publisher and topic comes in order, whatever else is under way', () => {
+  test('of one publisher and topic comes in order, whatever else is under way [MQTT-4.6.0-5] [MQTT-4.6.0-6]', () => {
     const stage = new Stage()
     const subscriber = stage.connect({ clientId: 'subscriber', proxy: 3 })
     stage.subscribe(subscriber, ['#'])
@@ -194,7 +194,7 @@ describe('acknowledgements', () => {
     ).toEqual(ids)
   })
 
-  test('of a subscriber bound its window: 16 in 3.1.1, Receive Maximum in MQTT 5', () => {
+  test('of a subscriber bound its window: 16 in 3.1.1, Receive Maximum in MQTT 5 [MQTT-3.3.4-9] [MQTT-4.9.0-2]', () => {
     const stage = new Stage()
     const old = stage.connect({ version: 4, clientId: 'old', acknowledges: false })
     const modern = stage.connect({ version: 5, clientId: 'modern', acknowledges: false, properties: { receiveMaximum: 3 } })
@@ -234,7 +234,7 @@ describe('acknowledgements', () => {
 })
 
 describe('a session that was away', () => {
-  test('gets what was published meanwhile, in order, then what comes', () => {
+  test('gets what was published meanwhile, in order, then what comes [MQTT-4.5.0-1]', () => {
     const stage = new Stage()
     const options = { clientId: 'sleeper', version: 4, cleanStart: false } as const
     const sleeper = stage.connect(options)
@@ -255,7 +255,7 @@ describe('a session that was away', () => {
     expect(back.publishes.every((packet) => packet.qos === 1 && !packet.dup)).toBe(true)
   })
 
-  test('gets what it did not acknowledge again, through another proxy: the same packet ids, in order, with DUP [MQTT-4.4.0-1]', () => {
+  test('gets what it did not acknowledge again, through another proxy: the same packet ids, in order, with DUP [MQTT-4.4.0-1] [MQTT-3.3.1-1]', () => {
     const stage = new Stage()
     const first = stage.connect({ clientId: 'forgetful', proxy: 1, acknowledges: false, ...keeping })
     stage.subscribe(first, ['a'])

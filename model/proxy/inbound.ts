@@ -1,4 +1,7 @@
-/** A client's publishes on their way into the region, and their acknowledgements, which leave in the order in which the publishes came [MQTT-4.6.0-2]. */
+/**
+ * A client's publishes on their way into the region, and their acknowledgements. PUBACKs leave in the order in which their PUBLISHes came [MQTT-4.6.0-2], PUBRECs in
+ * the order of theirs [MQTT-4.6.0-3]; neither waits for the other. What follows PUBREC is not kept here: it belongs to the session.
+ */
 import { SmallMap } from '../small-map.ts'
 import type { AppendStream } from './publish-lane.ts'
 
@@ -9,14 +12,24 @@ export interface Slot {
   reasonCode: number | undefined
 }
 
+interface ReadyAcknowledgement {
+  readonly kind: 'puback' | 'pubrec'
+  readonly packetId: number
+  readonly reasonCode: number
+}
+
+/** Shared while empty, and then never written to. */
+const NONE: Slot[] = []
+
 export class Inbound {
-  private slots: Slot[] = []
+  private pubacks = NONE
+  private pubrecs = NONE
   /** By topic shard. */
   private readonly streams = new SmallMap<number, AppendStream>()
 
-  /** Publishes without an acknowledgement yet. */
+  /** Publishes without PUBACK or PUBREC yet. */
   get open(): number {
-    return this.slots.length
+    return this.pubacks.length + this.pubrecs.length
   }
 
   streamTo(shard: number, clientId: string, epoch: number): AppendStream {
@@ -33,19 +46,29 @@ export class Inbound {
     for (const stream of this.streams.values()) stream.abandoned = true
   }
 
-  received(packetId: number): Slot {
+  received(packetId: number, qos: 1 | 2): Slot {
     const slot: Slot = { packetId, reasonCode: undefined }
-    // Most clients have one publish under way: `push` would make room for sixteen more.
-    if (this.slots.length === 0) this.slots = [slot]
-    else this.slots.push(slot)
+    if (qos === 1) this.pubacks = appended(this.pubacks, slot)
+    else this.pubrecs = appended(this.pubrecs, slot)
     return slot
   }
 
   /** Takes out the next acknowledgement that may leave. */
-  takeReady(): { readonly packetId: number; readonly reasonCode: number } | undefined {
-    const head = this.slots[0]
-    if (head?.reasonCode === undefined) return undefined
-    this.slots.shift()
-    return { packetId: head.packetId, reasonCode: head.reasonCode }
+  takeReady(): ReadyAcknowledgement | undefined {
+    return takeHead('puback', this.pubacks) ?? takeHead('pubrec', this.pubrecs)
   }
+}
+
+/** Most clients have one publish under way: `push` would make room for sixteen more. */
+function appended(slots: Slot[], slot: Slot): Slot[] {
+  if (slots.length === 0) return [slot]
+  slots.push(slot)
+  return slots
+}
+
+function takeHead(kind: ReadyAcknowledgement['kind'], slots: Slot[]): ReadyAcknowledgement | undefined {
+  const head = slots[0]
+  if (head?.reasonCode === undefined) return undefined
+  slots.shift()
+  return { kind, packetId: head.packetId, reasonCode: head.reasonCode }
 }

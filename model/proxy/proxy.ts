@@ -13,8 +13,10 @@ import { deliveryFlag } from '../wire/delivery-flags.ts'
 import { type MessageOf, storedMessageField } from '../wire/messages.ts'
 import type { QoS } from '../wire/packets.ts'
 import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
-import { ClientConnection, type ProxyContext, reason } from './client-connection.ts'
+import { ClientConnection } from './client-connection.ts'
+import type { ProxyContext } from './proxy-context.ts'
 import { PublishLane } from './publish-lane.ts'
+import { reason } from './reasons.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
 
@@ -37,6 +39,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   readonly host: Host
   readonly counts: ShardCounts
   readonly settings: ServiceSettings
+  readonly access: AccessRules
   private readonly clients = new Map<number, ClientConnection>()
   private readonly domains: readonly ShardDomain[]
   private readonly lanes: readonly PublishLane[]
@@ -51,6 +54,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.host = host
     this.counts = config.counts
     this.settings = config.settings
+    this.access = config.access
     const { proxy } = config.settings
     this.brokers = new BrokerLinks(host, config.settings, this)
     this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => new ShardDomain(shard, host.nowMs()))
@@ -97,6 +101,10 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.domains[shard]!.broker?.acknowledge(shard, handle, sequence)
   }
 
+  received(shard: number, handle: number, sequence: number): void {
+    this.domains[shard]!.broker?.received(shard, handle, sequence)
+  }
+
   refreshRoutes(): void {
     this.routes.refreshNow()
   }
@@ -106,19 +114,19 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     return `auto-${this.host.machine}-${this.host.bootId}-${this.nextHandle}-${random.below(0x7fff_ffff).toString(36)}`
   }
 
-  onClosed(client: ClientConnection): void {
+  onClosed(client: ClientConnection, told?: () => void): void {
     this.clients.delete(client.handle)
-    if (!client.wasConnected) return
-    this.tellClosed(client)
+    if (client.wasConnected) this.tellClosed(client, told)
   }
 
   onAbandoned(client: ClientConnection): void {
     this.tellClosed(client)
   }
 
-  private tellClosed({ clientId, epoch, handle, sessionDomain, sessionExpirySeconds: expirySeconds }: ClientConnection): void {
+  private tellClosed(client: ClientConnection, told?: () => void): void {
+    const { clientId, epoch, handle, sessionDomain, sessionExpirySeconds: expirySeconds, willAtEnd: will } = client
     const { machine: proxy, bootId } = this.host
-    this.closings.add(sessionDomain, { clientId, epoch, proxy, bootId, handle, expirySeconds })
+    this.closings.add(sessionDomain, { clientId, epoch, proxy, bootId, handle, expirySeconds, will }, told)
   }
 
   // What brokers say
@@ -145,6 +153,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     const reader = new Reader(deliver.message)
     const message = storedMessageField.read(reader)
     if (!reader.complete()) throw new Error(`shard ${deliver.shard} delivered a message that does not decode`)
+    const receivedAtMs = this.host.nowMs()
     for (const { handle, sequence, qos, flags, subscriptionIdentifiers } of deliver.targets) {
       this.clients.get(handle)?.deliver({
         shard: deliver.shard,
@@ -154,8 +163,14 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
         dup: (flags & deliveryFlag.dup) !== 0,
         subscriptionIdentifiers,
         message,
+        receivedAtMs,
+        waitedMs: deliver.waitedMs,
       })
     }
+  }
+
+  onRelease({ shard, places }: MessageOf<'release'>): void {
+    for (const { handle, sequence } of places) this.clients.get(handle)?.release(shard, sequence)
   }
 
   onKick(kick: MessageOf<'kickSession'>): void {

@@ -1,6 +1,7 @@
 /**
  * All appends of one proxy to one topic shard, in order. They are sent without waiting for each other; when one has no definite answer, everything
- * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence).
+ * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence), and
+ * those of a QoS 2 message that a later connection sends again by (client, message id).
  */
 import type { Host, Timer } from '../host.ts'
 import type { MessageOf } from '../wire/messages.ts'
@@ -22,6 +23,10 @@ export interface AppendStream {
 export interface Append {
   readonly stream: AppendStream
   readonly sequence: number
+  /** Of a QoS 2 message, by which its shard knows it again whoever sends it; else 0. */
+  readonly messageId: number
+  /** Message ids of the client below this cannot come again; 0 where nothing is known. */
+  readonly openFrom: number
   readonly message: Buffer
   /** `matched`: somebody subscribes to the topic. */
   readonly done: (result: AppendResult, matched: boolean) => void
@@ -78,7 +83,7 @@ export class PublishLane {
     const { attempt } = this
     while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent++]!
-      const { stream, sequence, message } = entry.append
+      const { stream, sequence, messageId, openFrom, message } = entry.append
       const { clientId, epoch, confirmed } = stream
       const request = {
         name: 'publish',
@@ -87,8 +92,8 @@ export class PublishLane {
         epoch,
         sequence,
         confirmed,
-        messageId: 0,
-        openFrom: 0,
+        messageId,
+        openFrom,
         message,
       } as const
       link.request(request, this.timeoutMs, (outcome) => {

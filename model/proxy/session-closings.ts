@@ -1,46 +1,48 @@
 /** Connections that are over, and whose session shard has not yet said that it knows. Told until it does; the epoch makes it harmless to tell late. */
+import type { MessageOf } from '../wire/messages.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
-interface Closing {
-  readonly clientId: string
-  /** 0: not known, the open had no answer. */
-  readonly epoch: number
-  readonly proxy: string
-  readonly bootId: number
-  readonly handle: number
-  readonly expirySeconds: number
+type Closing = Omit<MessageOf<'closeSession'>, 'name' | 'shard'>
+
+interface Waiting {
+  readonly closing: Closing
+  /** The session shard knows. */
+  readonly told: (() => void) | undefined
 }
 
 export class SessionClosings {
   private readonly timeoutMs: number
-  private readonly waiting = new Map<ShardDomain, Set<Closing>>()
-  private readonly calling = new Set<Closing>()
+  private readonly waiting = new Map<ShardDomain, Set<Waiting>>()
+  private readonly calling = new Set<Waiting>()
 
   constructor(timeoutMs: number) {
     this.timeoutMs = timeoutMs
   }
 
-  add(domain: ShardDomain, closing: Closing): void {
-    let closings = this.waiting.get(domain)
-    if (closings === undefined) {
-      closings = new Set()
-      this.waiting.set(domain, closings)
+  add(domain: ShardDomain, closing: Closing, told?: () => void): void {
+    let all = this.waiting.get(domain)
+    if (all === undefined) {
+      all = new Set()
+      this.waiting.set(domain, all)
     }
-    closings.add(closing)
-    this.call(domain, closing)
+    const entry = { closing, told }
+    all.add(entry)
+    this.call(domain, entry)
   }
 
   pursue(domain: ShardDomain): void {
-    const closings = this.waiting.get(domain)
-    if (closings !== undefined) for (const closing of closings) this.call(domain, closing)
+    const all = this.waiting.get(domain)
+    if (all !== undefined) for (const entry of all) this.call(domain, entry)
   }
 
-  private call(domain: ShardDomain, closing: Closing): void {
-    if (!domain.up || this.calling.has(closing)) return
-    this.calling.add(closing)
-    domain.broker!.link.request({ name: 'closeSession', shard: domain.shard, ...closing, will: 'due' }, this.timeoutMs, (outcome) => {
-      this.calling.delete(closing)
-      if (outcome.kind === 'reply' && outcome.message.outcome !== 'not-owner') this.waiting.get(domain)!.delete(closing)
+  private call(domain: ShardDomain, entry: Waiting): void {
+    if (!domain.up || this.calling.has(entry)) return
+    this.calling.add(entry)
+    domain.broker!.link.request({ name: 'closeSession', shard: domain.shard, ...entry.closing }, this.timeoutMs, (outcome) => {
+      this.calling.delete(entry)
+      if (outcome.kind !== 'reply' || outcome.message.outcome === 'not-owner') return
+      this.waiting.get(domain)!.delete(entry)
+      entry.told?.()
     })
   }
 }

@@ -5,7 +5,7 @@ import { Stage } from '../region-stage.test-support.ts'
 const keeping = { version: 5, cleanStart: false, properties: { sessionExpiryInterval: 3600 } } as const
 
 describe('a second CONNECT with the same client id', () => {
-  test('closes the first connection, with 0x8E in MQTT 5, before it gets its CONNACK', () => {
+  test('closes the first connection, with 0x8E in MQTT 5, before it gets its CONNACK [MQTT-3.1.4-3]', () => {
     const stage = new Stage()
     for (const [version, proxy] of [[5, 2] as const, [4, 2] as const, [5, 1] as const]) {
       const clientId = `twin-${version}-${proxy}`
@@ -89,7 +89,7 @@ describe('a second CONNECT with the same client id', () => {
 })
 
 describe('silence', () => {
-  test.each([4, 5] as const)('of a client for one and a half keepalives ends its connection (MQTT %i)', (version) => {
+  test.each([4, 5] as const)('of a client for one and a half keepalives ends its connection (MQTT %i) [MQTT-3.1.2-22]', (version) => {
     const stage = new Stage()
     const client = stage.connect({ version, clientId: 'sleeper', keepAliveSeconds: 4 })
     stage.run(3000)
