@@ -132,4 +132,45 @@ describe('acked-delivered', () => {
     stage.wait(100)
     expect(stage.verdict('acked-delivered')).toBe('held')
   })
+
+  test('a retained copy is no delivery of the message', () => {
+    const { stage, publisher, subscriber } = pair()
+    publisher.publish('data/0', 0, { retain: true })
+    publisher.puback(0)
+    subscriber.deliver('data/0', 0, 0, { retain: true })
+    stage.wait(20_000)
+    expect(stage.result('acked-delivered').violationCount).toBe(1)
+  })
+
+  test('a message that may have expired, or may be too large, is not due [MQTT-3.3.2-5] [MQTT-3.1.2-25]', () => {
+    for (const expirySeconds of [10, 1000]) {
+      const stage = new Stage(clients(2))
+      stage.connected(1, 5).subscribe('data/0')
+      const publisher = stage.connected(0, 5)
+      publisher.publish('data/0', 0, { properties: { messageExpiryInterval: expirySeconds } })
+      publisher.puback(0)
+      stage.wait(20_000)
+      expect(stage.result('acked-delivered').violationCount).toBe(expirySeconds === 10 ? 0 : 1)
+    }
+    const stage = new Stage(clients(2))
+    stage.connected(1, 5, { properties: { maximumPacketSize: 64 } }).subscribe('data/0')
+    const publisher = stage.connected(0, 5)
+    publisher.publish('data/0', 0, { size: 100 })
+    publisher.puback(0)
+    stage.wait(20_000)
+    expect(stage.result('acked-delivered').violationCount).toBe(0)
+    expect(stage.result('progress').violationCount).toBe(0)
+  })
+
+  test('a PUBREC for an identifier that is still that of another message says nothing of this one', () => {
+    const { stage, publisher } = pair()
+    publisher.publish('data/0', 0, { qos: 2, packetId: 1 })
+    publisher.close()
+    const forgetful = stage.connected(0, 4, { present: true })
+    forgetful.publish('data/0', 1, { qos: 2, packetId: 1 })
+    forgetful.pubrec(1)
+    stage.wait(20_000)
+    expect(stage.result('acked-delivered').violationCount).toBe(0)
+    expect(stage.checks.measures().messagesAcknowledged).toBe(0)
+  })
 })

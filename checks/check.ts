@@ -5,11 +5,12 @@
 import type { Packet } from 'mqtt-packet'
 import type { CloseReason } from '../model/host.ts'
 import type { Fault, HistoryEntry, MachineSpec } from '../model/world.ts'
+import type { Calm } from './calm.ts'
 import type { AcknowledgementKind, PublishFrame } from './decoder.ts'
 import type { Disturbance } from './disturbance.ts'
 import type { Ledger } from './ledger.ts'
 import type { Findings, PromiseId } from './promise.ts'
-import type { Client, ClientFacts, Connection, Flow, Inflow, Publication, Session } from './state.ts'
+import type { Client, ClientFacts, Connection, Flow, Inflow, OpenSubscribe, Publication, Session } from './state.ts'
 
 /** The acts of a run. */
 export type Act = 'warm-up' | 'faults' | 'healed' | 'drained'
@@ -29,6 +30,7 @@ export interface Shared {
   readonly context: CheckContext
   readonly ledger: Ledger
   readonly disturbance: Disturbance
+  readonly calm: Calm
 }
 
 /** A PUBLISH that a client received. There is one of these for all: what is to be kept is copied out. */
@@ -40,17 +42,27 @@ export interface Delivery {
   sequence: number
   qos: number
   dup: boolean
+  /** 0 at QoS 0. */
+  packetId: number
   /** This session did not have it before. */
   first: boolean
+  /** The same delivery as before: its packet identifier was not released since. */
+  repeated: boolean
+  /** It has RETAIN, and a subscription with Retain As Published: it may be a live message as well as a retained one. */
+  mayBeRetained: boolean
+  /** The packet itself. */
+  frame: PublishFrame
   timeUs: number
 }
 
 /** What the witness knows of a session when a CONNACK speaks of it. */
 export type SessionKnowledge = 'surely-there' | 'surely-none' | 'unknown'
 
-export interface Check {
+export interface Check extends Hearing {
   readonly findings: Findings
+}
 
+export interface Hearing {
   onConnectStarted?(connection: Connection, timeUs: number): void
   onConnectionOpened?(connection: Connection, timeUs: number): void
   onConnectSent?(connection: Connection, timeUs: number): void
@@ -61,6 +73,13 @@ export interface Check {
   /** An accepting CONNACK on a connection that its client had left: the session is its own now, and nobody is there. */
   onLateConnack?(connection: Connection, timeUs: number): void
   onClosed?(connection: Connection, reason: CloseReason, by: 'self' | 'peer', timeUs: number): void
+  /** The client's process ended, or its machine lost power: it knows nothing any more of what it had open. */
+  onStoreLost?(client: Client, timeUs: number): void
+
+  onSubscribeSent?(connection: Connection, open: OpenSubscribe, timeUs: number): void
+  /** The SUBACK of a SUBSCRIBE, with one code a filter. */
+  onSubscribed?(connection: Connection, open: OpenSubscribe, codes: readonly number[], timeUs: number): void
+  onUnsubscribeSent?(session: Session, timeUs: number): void
 
   /** First packets and repetitions; `kind` says which. `publication` is undefined for QoS 0. */
   onPublishSent?(
@@ -73,8 +92,12 @@ export interface Check {
   ): void
   /** PUBACK or the first PUBREC; `accepted` when its reason code is below 0x80. `first`: this message was not acknowledged before. */
   onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number): void
+  /** The client sent PUBREL; `publication` is undefined where none of that identifier is known. */
+  onReleaseSent?(connection: Connection, packetId: number, publication: Publication | undefined, timeUs: number): void
   /** A message of ours that was surely published; before it is counted as delivered. */
   onDelivery?(delivery: Delivery): void
+  /** The same of a retained message that comes because of a SUBSCRIBE: it counts as no delivery of the message itself. */
+  onRetainedDelivery?(delivery: Delivery): void
   /** A message that was never published so. */
   onPhantom?(connection: Connection, topic: string, why: string, timeUs: number): void
   /** The client acknowledged a message (PUBACK or PUBREC). */

@@ -4,6 +4,7 @@
 import type { HistoryEntry, SocketObserver, WorldObserver } from '../model/world.ts'
 import { checkAckedDelivered } from './acked-delivered.ts'
 import { checkAckedSurvives } from './acked-survives.ts'
+import { Calm } from './calm.ts'
 import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
 import { Disturbance } from './disturbance.ts'
 import { Ledger } from './ledger.ts'
@@ -14,10 +15,13 @@ import { checkProgress } from './progress.ts'
 import { type PromiseId, type PromiseResult, promiseIds } from './promise.ts'
 import { checkPublisherOrder } from './publisher-order.ts'
 import { checkQos0AtMostOnce } from './qos0-at-most-once.ts'
+import { checkQos2ExactlyOnce } from './qos2-exactly-once.ts'
 import { checkReconnectInTime } from './reconnect-in-time.ts'
 import type { RecoveryMeasures } from './recovery.ts'
+import { checkRetainedLast } from './retained-last.ts'
 import { checkRoutesConverge } from './routes-converge.ts'
 import { checkSessionKept } from './session-kept.ts'
+import { checkWillOnce } from './will-once.ts'
 import { checkWireLegal } from './wire-legal.ts'
 import { Witness } from './witness.ts'
 
@@ -25,6 +29,8 @@ export interface Measures {
   readonly messagesPublished: number
   /** Of these at QoS 0, which nobody acknowledges. */
   readonly messagesPublishedAtMostOnce: number
+  /** And at QoS 2. */
+  readonly messagesPublishedExactlyOnce: number
   readonly messagesAcknowledged: number
   /** First deliveries. */
   readonly messagesDelivered: number
@@ -36,6 +42,8 @@ export interface Measures {
   readonly reconnects: number
   /** Of these while another accepted one of the client's was still open at it. */
   readonly takeovers: number
+  /** Wills that some subscriber received. */
+  readonly willsFired: number
   readonly recovery: RecoveryMeasures
 }
 
@@ -62,29 +70,42 @@ export interface Checks {
   acknowledgedTopics(): readonly string[]
 }
 
+/** Those that use `Calm`. */
+const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept', 'will-once', 'retained-last']
+
 export function createChecks(context: CheckContext): Checks {
   const ledger = new Ledger(context.clients)
   const disturbance = new Disturbance(context.machines)
-  const shared: Shared = { context, ledger, disturbance }
+  const calm = new Calm(ledger, disturbance, context.budgets.reconnectMs)
+  const shared: Shared = { context, ledger, disturbance, calm }
   const ackedSurvives = checkAckedSurvives(shared)
   const oneOwner = checkOneOwner(shared)
   const reconnectInTime = checkReconnectInTime(shared)
+  const willOnce = checkWillOnce(shared)
   const all: Readonly<Record<PromiseId, Check>> = {
     'acked-survives': ackedSurvives,
     'acked-delivered': checkAckedDelivered(shared),
-    'qos0-at-most-once': checkQos0AtMostOnce(),
+    'qos2-exactly-once': checkQos2ExactlyOnce(shared),
+    'qos0-at-most-once': checkQos0AtMostOnce(shared),
     'publisher-order': checkPublisherOrder(),
     'no-phantom': checkNoPhantom(shared),
     'session-kept': checkSessionKept(shared),
     'one-owner': oneOwner,
+    'will-once': willOnce,
+    'retained-last': checkRetainedLast(shared),
     'reconnect-in-time': reconnectInTime,
     'routes-converge': checkRoutesConverge(shared),
     progress: checkProgress(shared),
-    'wire-legal': checkWireLegal(),
+    'wire-legal': checkWireLegal(shared),
     'no-crash': checkNoCrash(),
   }
   const checks = (context.promises ?? promiseIds).map((id) => all[id])
-  const witness = new Witness(ledger, checks)
+  // Its listening costs something, and only deadlines need it.
+  const judgesDeadlines = checks.some(({ findings }) => promisesWithDeadlines.includes(findings.id))
+  const witness = new Witness(ledger, judgesDeadlines ? [calm, ...checks] : checks)
+  const losesStore = (machine: string, timeUs: number) => {
+    if (disturbance.machine(machine)?.role === 'client') witness.storeLost(machine, timeUs)
+  }
 
   const world: WorldObserver = {
     onFault(fault, phase, timeUs) {
@@ -101,10 +122,12 @@ export function createChecks(context: CheckContext): Checks {
     onProcessEnded(machine, cause, error, timeUs) {
       witness.tick(timeUs)
       disturbance.onProcessEnded(machine, timeUs)
+      losesStore(machine, timeUs)
       for (const check of checks) check.onProcessEnded?.(machine, cause, error, timeUs)
     },
     onPowerLost(machine, _lostFiles, timeUs) {
       witness.tick(timeUs)
+      losesStore(machine, timeUs)
       for (const check of checks) check.onPowerLost?.(machine, timeUs)
     },
   }
@@ -128,6 +151,7 @@ export function createChecks(context: CheckContext): Checks {
     },
     onAct(act, timeUs) {
       witness.tick(timeUs)
+      calm.onAct(act, timeUs)
       for (const check of checks) check.onAct?.(act, timeUs)
     },
     copies(volume, logs) {
@@ -140,16 +164,18 @@ export function createChecks(context: CheckContext): Checks {
       return checks.map((check) => check.findings.result())
     },
     measures() {
-      const { published, publishedAtMostOnce, acknowledged, delivered, duplicates, reconnects } = ledger.totals
+      const { published, publishedAtMostOnce, publishedExactlyOnce, acknowledged, delivered, duplicates, reconnects } = ledger.totals
       return {
         messagesPublished: published,
         messagesPublishedAtMostOnce: publishedAtMostOnce,
+        messagesPublishedExactlyOnce: publishedExactlyOnce,
         messagesAcknowledged: acknowledged,
         messagesDelivered: delivered,
         duplicates,
         lost: ackedSurvives.lost(),
         reconnects,
         takeovers: oneOwner.takeovers(),
+        willsFired: willOnce.fired(),
         recovery: reconnectInTime.recovery(),
       }
     },

@@ -19,6 +19,11 @@ export class PublishFrame {
   dup = false
   retain = false
   packetId = 0
+  /** Message Expiry Interval, or -1 where there is none. */
+  expirySeconds = -1
+  /** Subscription identifiers; one list for all, and only the first `identifierCount` of it count. */
+  readonly identifiers: number[] = []
+  identifierCount = 0
   /** Holds the payload from `payloadStart` to `payloadEnd`. */
   bytes: Buffer = Buffer.alloc(0)
   payloadStart = 0
@@ -170,6 +175,8 @@ export class Decoder {
       at += 2
     } else frame.packetId = 0
     frame.topicAlias = 0
+    frame.expirySeconds = -1
+    frame.identifierCount = 0
     // Not `at > end` alone: a body shorter than its two length bytes reads undefined, which makes the sums NaN.
     if (!(at <= end)) return { statement: 'MQTT-3.3.2-1', text: 'PUBLISH that ends within its header' }
     if (version === 5) {
@@ -192,7 +199,7 @@ export class Decoder {
     return undefined
   }
 
-  /** Walks the properties that PUBLISH may have (table 2-4), sets the alias and `propertiesEnd`; false when they are malformed. */
+  /** Walks the properties that PUBLISH may have (table 2-4), sets the alias, the expiry, the identifiers and `propertiesEnd`; false when they are malformed. */
   private publishProperties(bytes: Buffer, start: number, end: number): boolean {
     let at = start
     const length = readVariable(bytes, at, end)
@@ -204,14 +211,18 @@ export class Decoder {
     while (at < last) {
       const id = bytes[at++]!
       if (id === 0x01) at += 1
-      else if (id === 0x02) at += 4
-      else if (id === 0x23) {
+      else if (id === 0x02) {
+        if (at + 4 > last) return false
+        this.publish.expirySeconds = bytes.readUInt32BE(at)
+        at += 4
+      } else if (id === 0x23) {
         this.publish.topicAlias = (bytes[at]! << 8) | bytes[at + 1]!
         if (this.publish.topicAlias === 0) return false
         at += 2
       } else if (id === 0x0b) {
         const value = readVariable(bytes, at, last)
         if (value <= 0) return false
+        this.publish.identifiers[this.publish.identifierCount++] = value
         at += variableBytes(value)
       } else if (id === 0x03 || id === 0x08 || id === 0x09) at += 2 + ((bytes[at]! << 8) | bytes[at + 1]!)
       else if (id === 0x26) {

@@ -19,6 +19,10 @@ export class Disturbance {
   /** Since when a machine has had no fault and a running process. */
   private readonly calmSince = new Map<string, number>()
   private readonly down = new Set<string>()
+  /** When a fault on the clients' way within the region was last put in force or taken out, or a process there last started or ended. */
+  changedAtUs = NEVER_BEFORE
+  /** Such a fault is in force, or such a process is down. */
+  isTroubled = false
 
   constructor(machines: readonly Machine[]) {
     this.machines = machines
@@ -34,16 +38,35 @@ export class Disturbance {
       if (same >= 0) this.active.splice(same, 1)
     }
     for (const machine of this.machines) if (touches(fault, machine)) this.calmSince.set(machine.name, timeUs)
+    if (this.isInRegion(fault)) this.changed(timeUs)
   }
 
   onProcessStarted(machine: string, timeUs: number): void {
-    this.down.delete(machine)
+    const wasDown = this.down.delete(machine)
     this.calmSince.set(machine, timeUs)
+    if (wasDown && this.isOfRegion(machine)) this.changed(timeUs)
   }
 
   onProcessEnded(machine: string, timeUs: number): void {
     this.down.add(machine)
     this.calmSince.set(machine, timeUs)
+    if (this.isOfRegion(machine)) this.changed(timeUs)
+  }
+
+  private changed(timeUs: number): void {
+    this.changedAtUs = timeUs
+    this.isTroubled = this.active.some((fault) => this.isInRegion(fault))
+    for (const machine of this.down) if (this.isOfRegion(machine)) this.isTroubled = true
+  }
+
+  private isOfRegion(name: string): boolean {
+    const role = this.machine(name)?.role ?? ''
+    return role !== 'client' && ROLES_ON_CLIENTS_WAY.has(role)
+  }
+
+  /** On the way of all clients, that is: not of those on one machine alone. */
+  private isInRegion(fault: Fault): boolean {
+    return fault.kind === 'zone-outage' || this.machines.some((machine) => this.isOfRegion(machine.name) && touches(fault, machine))
   }
 
   machine(name: string): Machine | undefined {
@@ -111,6 +134,9 @@ function touches(fault: Fault, machine: Machine): boolean {
     case 'link':
     case 'connection-reset':
       return fault.from.includes(machine.name) || fault.to.includes(machine.name)
+    // Wall clocks decide nothing, so that this excuses nobody.
+    case 'clock-jump':
+      return false
     default:
       return fault.machines.includes(machine.name)
   }

@@ -81,27 +81,29 @@ export class FromServer implements FrameSink {
         this.phantom(topicName, `its payload has ${payloadEnd - payloadStart} bytes, and ${flow.payloadBytes} were published`)
       }
     }
-    if (qos > 0) this.received(session, frame.packetId, flow, sequence, qos)
-    if (flow !== undefined) this.delivered(session, inflow!, flow, sequence, frame)
+    const repeated = qos > 0 && this.received(session, frame.packetId, flow, sequence, qos)
+    if (flow !== undefined) this.delivered(session, inflow!, flow, sequence, frame, repeated)
   }
 
   private phantom(topicName: string, why: string): void {
     for (const check of this.hear.phantom) check.onPhantom(this.connection, topicName, why, this.timeUs)
   }
 
-  private received(session: Session, packetId: number, flow: Flow | undefined, sequence: number, qos: number): void {
+  /** Whether it is the same delivery as one before: the same message, its packet identifier neither acknowledged nor, at QoS 2, released. */
+  private received(session: Session, packetId: number, flow: Flow | undefined, sequence: number, qos: number): boolean {
     const connection = this.connection
     const open: Incoming | undefined = session.incoming.get(packetId)
     if (open !== undefined && open.flow === flow && open.sequence === sequence) {
       if (open.connectionId !== connection.id) connection.openIncoming++
       open.connectionId = connection.id
-      return
+      return open.releasedOn === NEVER
     }
     if (open === undefined || open.connectionId !== connection.id) connection.openIncoming++
-    session.incoming.set({ packetId, flow, sequence, qos, connectionId: connection.id, received: false })
+    session.incoming.set({ packetId, flow, sequence, qos, connectionId: connection.id, received: false, releasedOn: NEVER })
+    return false
   }
 
-  private delivered(session: Session, inflow: Inflow, flow: Flow, sequence: number, frame: PublishFrame): void {
+  private delivered(session: Session, inflow: Inflow, flow: Flow, sequence: number, frame: PublishFrame, repeated: boolean): void {
     const delivery = this.delivery
     delivery.connection = this.connection
     delivery.session = session
@@ -110,14 +112,23 @@ export class FromServer implements FrameSink {
     delivery.sequence = sequence
     delivery.qos = frame.qos
     delivery.dup = frame.dup
+    delivery.packetId = frame.packetId
+    delivery.repeated = repeated
+    delivery.mayBeRetained = frame.retain && this.ledger.mayKeepRetain(inflow)
+    delivery.frame = frame
     delivery.first = !inflow.delivered.has(sequence)
     delivery.timeUs = this.timeUs
+    if (frame.retain && !delivery.mayBeRetained) {
+      for (const check of this.hear.retainedDelivery) check.onRetainedDelivery(delivery)
+      return
+    }
     const listening = this.hear.delivery
     for (let i = 0; i < listening.length; i++) listening[i]!.onDelivery(delivery)
     if (delivery.first) {
       inflow.delivered.add(sequence)
       this.ledger.totals.delivered++
     } else this.ledger.totals.duplicates++
+    if (inflow.groups !== undefined) for (const group of inflow.groups) group.delivered.add(sequence)
   }
 
   onAcknowledgement(kind: AcknowledgementKind, packetId: number, reasonCode: number, frameBytes: number): void {
@@ -129,8 +140,13 @@ export class FromServer implements FrameSink {
     for (const check of this.hear.serverAcknowledgement) check.onServerAcknowledgement(connection, kind, packetId, frameBytes, this.timeUs)
     this.spoken(kind.toUpperCase())
     const session = connection.session
+    if (kind === 'pubrel') {
+      const incoming = session?.incoming.get(packetId)
+      if (incoming !== undefined) incoming.releasedOn = connection.id
+      return
+    }
     const publication = session?.outgoing.get(packetId)
-    if (session === undefined || publication === undefined || kind === 'pubrel') return
+    if (session === undefined || publication === undefined) return
     const accepted = reasonCode < 0x80
     if (publication.connectionId === connection.id) {
       if (kind === 'puback') connection.pubackOrder = publication.order
@@ -141,7 +157,7 @@ export class FromServer implements FrameSink {
     else session.outgoing.delete(packetId)
     if (!answers || publication.flow === undefined) return
     let first = false
-    if (accepted) {
+    if (accepted && !publication.mistakable) {
       first = this.ledger.acknowledged(publication.flow, publication.sequence, this.timeUs)
       if (first) this.ledger.totals.acknowledged++
     }
@@ -173,6 +189,7 @@ export class FromServer implements FrameSink {
         else if (connection.connackAtUs === NEVER) {
           const granted = packet.properties?.sessionExpiryInterval
           if (granted !== undefined) connection.expirySeconds = expiryOf(granted)
+          connection.keepaliveSeconds = packet.properties?.serverKeepAlive ?? connection.keepaliveSeconds
           this.accepted(packet.sessionPresent)
         }
         return
@@ -184,6 +201,7 @@ export class FromServer implements FrameSink {
           const code = codes[index]
           if (code !== undefined && !subscription.session.ended) this.ledger.grant(subscription, code)
         })
+        if (open !== undefined) for (const check of this.hear.subscribed) check.onSubscribed(connection, open, codes, this.timeUs)
         return
       }
       case 'unsuback': {
@@ -223,7 +241,7 @@ export class FromServer implements FrameSink {
       if (early !== undefined) this.adopt(session, early)
     } else {
       session = early ?? this.ledger.newSession(client)
-      if (former !== undefined) this.ledger.end(former)
+      if (former !== undefined) this.ledger.end(former, true)
     }
     session.expirySeconds = connection.expirySeconds
     session.connections++
@@ -258,7 +276,9 @@ export class FromServer implements FrameSink {
         open.order = publication.order
       } else session.outgoing.set(publication)
     }
-    for (const each of early.subscriptions) this.ledger.request(session, each.filter, each.requestedQos, each.noLocal)
+    for (const each of early.subscriptions) {
+      this.ledger.request(session, each.filter, each.requestedQos, each.noLocal, each.retainAsPublished, each.identifier)
+    }
     const open = this.connection.openSubscribes
     if (open !== undefined) {
       this.connection.openSubscribes = open.map((each) => ({
@@ -266,7 +286,7 @@ export class FromServer implements FrameSink {
         subscriptions: each.subscriptions.map((subscription) => session.subscription(subscription.filter) ?? subscription),
       }))
     }
-    this.ledger.end(early)
+    this.ledger.end(early, true)
   }
 }
 

@@ -4,10 +4,25 @@
  *
  * Promises: an inflow exists for every flow that a subscription in force may match; `dueFrom` says from which sequence on its messages are due. Every doubt
  * (a subscription being replaced or left) makes less due, never more.
- * Left out: shared subscriptions are never due; retained messages.
+ * By a shared subscription nothing is due to its session, but to the group (`groups.ts`).
+ * Left out: which retained messages are due (`retained-last`).
  */
 import { appended, NONE } from './collections.ts'
-import { Client, type ClientFacts, Flow, Inflow, NEVER, NOTHING, Session, Subscription, Topic, type WildcardFilter } from './state.ts'
+import { SharedGroups } from './groups.ts'
+import {
+  Client,
+  type ClientFacts,
+  type Connection,
+  Flow,
+  FOR_EVER,
+  Inflow,
+  NEVER,
+  NOTHING,
+  Session,
+  Subscription,
+  Topic,
+  type WildcardFilter,
+} from './state.ts'
 import { hasWildcards, isShared, matches, plainFilter } from './topic-match.ts'
 
 const unknownClient: ClientFacts = {
@@ -22,12 +37,21 @@ const unknownClient: ClientFacts = {
 export class Ledger {
   readonly topics = new Map<string, Topic>()
   readonly clients = new Map<string, Client>()
+  readonly groups: SharedGroups
   /** True time of the latest observation. */
   nowUs = 0
   /** Counts faults on the clients' way, applied and healed, restarts included. */
   faultNumber = 0
   /** Sums over all messages, for the summary. */
-  readonly totals = { published: 0, publishedAtMostOnce: 0, acknowledged: 0, delivered: 0, duplicates: 0, reconnects: 0 }
+  readonly totals = {
+    published: 0,
+    publishedAtMostOnce: 0,
+    publishedExactlyOnce: 0,
+    acknowledged: 0,
+    delivered: 0,
+    duplicates: 0,
+    reconnects: 0,
+  }
   private readonly facts: ReadonlyMap<string, ClientFacts>
   private readonly flowsByPublisher = new Map<number, Flow[]>()
   private readonly flowsByName = new Map<string, Flow[]>()
@@ -37,6 +61,7 @@ export class Ledger {
 
   constructor(facts: ReadonlyMap<string, ClientFacts>) {
     this.facts = facts
+    this.groups = new SharedGroups(this, new Client('', unknownClient))
   }
 
   client(id: string): Client {
@@ -119,7 +144,7 @@ export class Ledger {
   }
 
   /** A SUBSCRIBE was sent: from now on the subscription may be in force. */
-  request(session: Session, filter: string, qos: number, noLocal: boolean): Subscription {
+  request(session: Session, filter: string, qos: number, noLocal: boolean, retainAsPublished: boolean, identifier: number): Subscription {
     let subscription = session.subscription(filter)
     if (subscription === undefined || subscription.gone) {
       if (subscription !== undefined) session.removeSubscription(subscription)
@@ -127,11 +152,19 @@ export class Ledger {
       session.addSubscription(subscription)
       this.register(subscription)
     } else {
+      if (subscription.identifier !== identifier)
+        subscription.formerIdentifiers = [...subscription.formerIdentifiers, subscription.identifier]
       subscription.requestedQos = Math.max(qos, subscription.grantedQos)
       subscription.noLocal = subscription.noLocal && noLocal
       subscription.leaving = false
     }
+    subscription.asked = true
+    subscription.identifier = identifier
+    subscription.retainAsPublished = retainAsPublished
+    if (retainAsPublished) subscription.everRetainAsPublished = true
     this.eachFlow(subscription, (flow) => this.link(subscription, flow, NOTHING))
+    this.changing(subscription, true)
+    if (isShared(filter)) this.groups.asked(subscription)
     // Asked for anew at QoS 0: from here on nothing of it need be delivered.
     if (qos === 0 && subscription.grantedQos > 0) this.stopDue(subscription)
     return subscription
@@ -139,10 +172,12 @@ export class Ledger {
 
   /** Its SUBACK was received. Nothing sent before is due. */
   grant(subscription: Subscription, reasonCode: number): void {
+    subscription.asked = false
     if (reasonCode >= 0x80) {
       this.stopDue(subscription)
       // A refusal leaves a former grant in doubt: it may be in force, and nothing is due by it.
       if (subscription.grantedQos < 0) this.remove(subscription)
+      else this.groups.left(subscription)
       return
     }
     const before = subscription.grantedQos
@@ -150,6 +185,8 @@ export class Ledger {
     subscription.requestedQos = reasonCode
     if (reasonCode === 0) this.stopDue(subscription)
     this.eachFlow(subscription, (flow) => this.link(subscription, flow, before > 0 ? NOTHING : flow.sent.max + 1))
+    this.changing(subscription, false)
+    if (isShared(subscription.filter)) this.groups.granted(subscription)
   }
 
   /** UNSUBSCRIBE was sent. */
@@ -158,6 +195,8 @@ export class Ledger {
     if (subscription === undefined) return
     subscription.leaving = true
     this.stopDue(subscription)
+    this.changing(subscription, true)
+    if (isShared(filter)) this.groups.left(subscription)
   }
 
   /** UNSUBACK was received: only messages published before may still come [MQTT-3.10.4-2, -3]. */
@@ -166,13 +205,48 @@ export class Ledger {
     if (subscription?.leaving) this.remove(subscription)
   }
 
-  /** The session ended, or may have: nothing more is due to it. */
-  end(session: Session): void {
+  /** The session ended, or may have: nothing more is due to it. `surely`: the service knows it. */
+  end(session: Session, surely: boolean): void {
     session.ended = true
+    for (const subscription of session.subscriptions) if (isShared(subscription.filter)) this.groups.ended(subscription, surely)
+  }
+
+  /** Whether a session may get more than one copy of a message: by a shared subscription, and by another besides. */
+  mayGetSeveral(inflow: Inflow): boolean {
+    if (inflow.groups === undefined) return false
+    return (
+      inflow.groups.length > 1 || inflow.session.subscriptions.some((each) => !isShared(each.filter) && this.matchesFlow(each, inflow.flow))
+    )
+  }
+
+  /** Whether live messages may come with RETAIN. */
+  mayKeepRetain(inflow: Inflow): boolean {
+    return inflow.session.subscriptions.some((each) => each.everRetainAsPublished && this.matchesFlow(each, inflow.flow))
+  }
+
+  /** The subscriptions of its session that may be in force for a flow. */
+  covering(inflow: Inflow): readonly Subscription[] {
+    return inflow.session.subscriptions.filter((each) => this.covers(each, inflow.flow))
+  }
+
+  /** Those that ever were, of this session. */
+  everCovered(inflow: Inflow): readonly Subscription[] {
+    return inflow.session.subscriptions.filter((each) => this.matchesFlow(each, inflow.flow))
+  }
+
+  /** The options of a subscription begin or cease to be in doubt. */
+  private changing(subscription: Subscription, inDoubt: boolean): void {
+    for (const inflow of subscription.session.inflows) {
+      if (!this.matchesFlow(subscription, inflow.flow)) continue
+      const doubtful = inDoubt || this.covering(inflow).some((each) => each.asked || each.leaving)
+      inflow.constantFrom = doubtful ? NOTHING : inflow.flow.sent.max + 1
+    }
   }
 
   private remove(subscription: Subscription): void {
     subscription.gone = true
+    this.changing(subscription, false)
+    if (isShared(subscription.filter)) this.groups.gone(subscription)
     for (const inflow of subscription.session.inflows) {
       const covered = subscription.session.subscriptions.some((each) => each !== subscription && this.covers(each, inflow.flow))
       if (covered || !this.matchesFlow(subscription, inflow.flow)) continue
@@ -216,6 +290,8 @@ export class Ledger {
       inflow = new Inflow(session, flow)
       session.addInflow(inflow)
       flow.inflows = withLiving(flow.inflows, inflow)
+      // Without a message yet, whatever is in force now is so for all; a SUBSCRIBE that is still open says otherwise in a moment.
+      if (flow.sent.max < 0) inflow.constantFrom = 0
     }
     return inflow
   }
@@ -274,7 +350,7 @@ export class Ledger {
     wildcard.subscriptions = withLiving(wildcard.subscriptions, subscription)
   }
 
-  private eachFlow(subscription: Subscription, visit: (flow: Flow) => void): void {
+  eachFlow(subscription: Subscription, visit: (flow: Flow) => void): void {
     const plain = plainFilter(subscription.filter)
     if (!hasWildcards(plain)) {
       for (const flow of this.topics.get(plain)?.flows ?? NONE) visit(flow)
@@ -287,6 +363,8 @@ export class Ledger {
   private link(subscription: Subscription, flow: Flow, dueFrom: number): void {
     if (subscription.gone || subscription.session.ended || !this.covers(subscription, flow)) return
     const inflow = this.inflow(subscription.session, flow)
+    if (subscription.asked || subscription.leaving) inflow.constantFrom = NOTHING
+    if (isShared(subscription.filter)) this.groups.link(subscription, inflow, dueFrom)
     if (subscription.requestedQos > inflow.maximumQos) inflow.maximumQos = subscription.requestedQos
     if (subscription.grantedQos > 0 && this.makesDue(subscription, flow) && dueFrom < inflow.dueFrom) {
       inflow.dueFrom = dueFrom
@@ -327,6 +405,20 @@ export function lowestUndelivered(inflow: Inflow): number {
   const missing = flow.acked.firstMissingFrom(delivered, Math.max(inflow.dueFrom, inflow.settled))
   inflow.settled = missing >= 0 ? missing : flow.acked.max + 1
   return missing
+}
+
+/** Whether a message of the flow may have expired by now. */
+export function mayExpire(flow: Flow, nowUs: number): boolean {
+  return flow.expirySeconds !== FOR_EVER && nowUs >= flow.expirySeconds * 1_000_000
+}
+
+/** Room for the header of a PUBLISH and the properties that the service adds. */
+const HEADER_ROOM_BYTES = 256
+
+/** Whether a message of the flow may be larger than a client takes [MQTT-3.1.2-25]. */
+export function mayBeTooLarge(flow: Flow, connection: Connection): boolean {
+  if (connection.maximumPacketBytes === NOTHING) return false
+  return flow.payloadBytes < 0 || flow.payloadBytes + flow.topic.name.length * 3 + HEADER_ROOM_BYTES > connection.maximumPacketBytes
 }
 
 /** Adds to a list whose members end one day, and drops the ended ones now and then, so that it stays near the size of the living. */

@@ -83,4 +83,25 @@ describe('no-phantom', () => {
     stage.checks.auditor.stored('data/0', 0, 0, false)
     expect(stage.result('no-phantom').violationCount).toBe(2)
   })
+
+  test('a will may be published from its CONNECT on, and be read back; a retained message comes with every SUBSCRIBE', () => {
+    const stage = new Stage(clients(2))
+    const subscriber = stage.connected(1)
+    subscriber.subscribe('will/#')
+    stage.connected(0, 4, { will: { sequence: 4, topic: 'will/client-0', retain: true } }).close()
+    subscriber.deliver('will/client-0', 0, 4)
+    for (const packetId of [7, 8]) {
+      subscriber.subscribe('will/#')
+      subscriber.deliver('will/client-0', 0, 4, { retain: true, packetId })
+    }
+    stage.checks.auditor.stored('will/client-0', 0, 4, true)
+    expect(stage.result('no-phantom')).toMatchObject({ verdict: 'held', exercised: 4 })
+  })
+
+  test('a retained message to one without a subscription is a phantom', () => {
+    const stage = new Stage(clients(2))
+    stage.connected(0).publish('data/0', 0, { retain: true })
+    stage.connected(1).deliver('data/0', 0, 0, { retain: true })
+    expect(stage.verdict('no-phantom')).toBe('violated')
+  })
 })

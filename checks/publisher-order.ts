@@ -7,7 +7,7 @@
  * publication: a gap may be filled later from another incarnation.
  * A message first sent before the SUBACK and sent again, under its packet identifier, counts from when it was sent last: the service may have received it the first
  * time before the subscription was there, and the order is that in which it receives them (MQTT 5, section 4.6).
- * Left out: shared subscriptions; retained messages.
+ * Left out: sessions with a shared subscription to the topic; retained messages; wills.
  */
 import type { Check } from './check.ts'
 import { Findings } from './promise.ts'
@@ -29,8 +29,8 @@ export function checkPublisherOrder(): Check {
       }
       ofFlow.set(sequence, flow.sent.max)
     },
-    onDelivery({ inflow, flow, sequence, first, session, timeUs }) {
-      if (!first) return
+    onDelivery({ inflow, flow, sequence, first, mayBeRetained, session, timeUs }) {
+      if (!first || mayBeRetained || inflow.groups !== undefined || flow.wills !== undefined) return
       const highest = inflow.delivered.max
       if (highest < 0) return
       findings.exercised++

@@ -38,4 +38,16 @@ describe('qos0-at-most-once', () => {
     expect(stage.verdict('qos0-at-most-once')).toBe('not-exercised')
     expect(stage.checks.measures().duplicates).toBe(1)
   })
+
+  test('a retained copy beside the live one is none too many', () => {
+    const stage = new Stage(clients(2))
+    const publisher = stage.connected(0)
+    const subscriber = stage.connected(1)
+    subscriber.subscribe('data/0', 0)
+    publisher.publish('data/0', 0, { qos: 0, retain: true })
+    subscriber.deliver('data/0', 0, 0, { qos: 0 })
+    subscriber.subscribe('data/0', 0)
+    subscriber.deliver('data/0', 0, 0, { qos: 0, retain: true })
+    expect(stage.verdict('qos0-at-most-once')).toBe('held')
+  })
 })

@@ -3,21 +3,22 @@
  *
  * Put to the test by every QoS 0 publication that is delivered. A publication is one PUBLISH on the wire: a client that sends the same payload twice has
  * published twice, and both may arrive. Overlapping subscriptions of one session count as one, because the service promises one copy for them.
+ * A session with a shared subscription and another may get both copies. Retained copies and wills are the affair of `retained-last` and `will-once`.
  */
-import type { Check } from './check.ts'
+import type { Check, Shared } from './check.ts'
 import { Findings, seconds } from './promise.ts'
 
-export function checkQos0AtMostOnce(): Check {
+export function checkQos0AtMostOnce({ ledger }: Shared): Check {
   const findings = new Findings('qos0-at-most-once')
   return {
     findings,
-    onDelivery({ flow, first, inflow, sequence, session, connection, timeUs }) {
-      if (flow.qos !== 0) return
+    onDelivery({ flow, first, inflow, sequence, mayBeRetained, session, connection, timeUs }) {
+      if (flow.qos !== 0 || mayBeRetained || flow.wills?.has(sequence)) return
       if (first) {
         findings.exercised++
         return
       }
-      if (flow.republished?.has(sequence)) return
+      if (flow.republished?.has(sequence) || ledger.mayGetSeveral(inflow)) return
       findings.violated(timeUs, 'delivered twice', () => ({
         text: `Message ${sequence} of publisher ${flow.publisher} on ${flow.topic.name}, published once at QoS 0, was delivered to ${session.client.id} a second time at ${seconds(timeUs)}.`,
         evidence: [

@@ -103,4 +103,38 @@ describe('session-kept', () => {
     stage.wait(6000)
     expect(stage.verdict('session-kept')).toBe('held')
   })
+
+  test('a delivery of QoS 2 that was answered with PUBREC goes on with PUBREL, or with PUBLISH [MQTT-4.4.0-1]', () => {
+    for (const next of ['pubrel', 'publish', 'nothing']) {
+      const stage = new Stage(clients(2))
+      const publisher = stage.connected(0)
+      const subscriber = stage.connected(1)
+      subscriber.subscribe('data/0', 2)
+      publisher.publish('data/0', 0, { qos: 2 })
+      subscriber.deliver('data/0', 0, 0, { qos: 2, packetId: 5 })
+      subscriber.send({ cmd: 'pubrec', messageId: 5 })
+      subscriber.close()
+      const again = stage.connected(1, 4, { present: true })
+      if (next === 'pubrel') again.receive({ cmd: 'pubrel', messageId: 5 })
+      if (next === 'publish') again.deliver('data/0', 0, 0, { qos: 2, packetId: 5, dup: true })
+      stage.wait(7000)
+      expect([next, stage.result('session-kept').violationCount]).toEqual([next, next === 'nothing' ? 1 : 0])
+    }
+  })
+
+  test('a PUBREL that the client repeats is answered [MQTT-4.3.3-11]', () => {
+    for (const answered of [true, false]) {
+      const stage = new Stage(clients(1))
+      const publisher = stage.connected(0)
+      publisher.publish('data/0', 0, { qos: 2, packetId: 1 })
+      publisher.pubrec(1)
+      publisher.pubrel(1)
+      publisher.close()
+      const again = stage.connected(0, 4, { present: true })
+      again.pubrel(1)
+      if (answered) again.pubcomp(1)
+      stage.wait(7000)
+      expect(stage.result('session-kept').violationCount).toBe(answered ? 0 : 1)
+    }
+  })
 })

@@ -1,6 +1,7 @@
 /**
  * `session-kept`: session present tells the truth [MQTT-3.2.2-2, -3], and messages that were in flight to a client whose session is present come again with
- * their old packet identifiers [MQTT-4.4.0-1].
+ * their old packet identifiers [MQTT-4.4.0-1]: as PUBLISH, or as PUBREL where the client had sent PUBREC. A PUBREL that the client repeats is answered with
+ * PUBCOMP [MQTT-4.3.3-11] within the progress budget, judged in calm alone.
  *
  * Put to the test by every CONNACK to a client that had connected before, where the truth is known: a clean start gets 0; a session that surely is there
  * gets 1; a client that was never seen gets 0. After an unanswered CONNECT either may be true. That subscriptions are still in force is what
@@ -15,10 +16,12 @@ interface Awaited {
   readonly untilUs: number
 }
 
-export function checkSessionKept({ context }: Shared): Check {
+export function checkSessionKept({ context, calm }: Shared): Check {
   const findings = new Findings('session-kept')
   const progressUs = context.budgets.progressMs * 1000
   const awaited = new Map<Connection, Awaited>()
+  /** By connection: identifiers of PUBRELs sent again there, and when. */
+  const released = new Map<Connection, Map<number, number>>()
 
   const lie = (connection: Connection, timeUs: number, kind: string, text: string, before?: Evidence) => {
     findings.violated(timeUs, kind, () => ({
@@ -29,6 +32,29 @@ export function checkSessionKept({ context }: Shared): Check {
         { timeUs, text: `CONNACK, session ${kind}` },
       ],
     }))
+  }
+
+  const forget = (connection: Connection) => {
+    awaited.delete(connection)
+    released.delete(connection)
+  }
+
+  const judgeReleases = (nowUs: number) => {
+    for (const [connection, open] of released) {
+      if (open.size === 0) released.delete(connection)
+      for (const [packetId, sentAtUs] of open) {
+        if (nowUs - Math.max(sentAtUs, calm.waitsFromUs(connection)) <= progressUs) continue
+        open.delete(packetId)
+        findings.violated(nowUs, 'a repeated PUBREL is not answered', () => ({
+          text: `${connection.client.id} repeated its PUBREL ${packetId} at ${seconds(sentAtUs)} on a session that is present, and got no PUBCOMP by ${seconds(nowUs)}.`,
+          evidence: [
+            { timeUs: connection.connackAtUs, text: `CONNACK with session present 1 on connection ${connection.id}` },
+            { timeUs: sentAtUs, text: `PUBREL ${packetId} again [MQTT-4.4.0-1]` },
+            { timeUs: nowUs, text: 'no PUBCOMP [MQTT-4.3.3-11]' },
+          ],
+        }))
+      }
+    }
   }
 
   return {
@@ -56,11 +82,23 @@ export function checkSessionKept({ context }: Shared): Check {
       if (!present || former === undefined) return
       const packetIds = new Set<number>()
       for (const incoming of former.incoming.values()) {
-        if (incoming.connectionId !== connection.id && !incoming.received) packetIds.add(incoming.packetId)
+        if (incoming.connectionId !== connection.id) packetIds.add(incoming.packetId)
       }
       if (packetIds.size === 0) return
       findings.exercised++
       awaited.set(connection, { packetIds, untilUs: timeUs + progressUs })
+    },
+    onReleaseSent(connection, packetId, publication, timeUs) {
+      if (publication?.received && publication.connectionId !== connection.id) {
+        findings.exercised++
+        const open = released.get(connection)
+        if (open === undefined) released.set(connection, new Map([[packetId, timeUs]]))
+        else open.set(packetId, timeUs)
+      }
+    },
+    onServerAcknowledgement(connection, kind, packetId) {
+      if (kind === 'pubcomp') released.get(connection)?.delete(packetId)
+      else if (kind === 'pubrel') awaited.get(connection)?.packetIds.delete(packetId)
     },
     onServerPublish(connection, frame) {
       if (awaited.size > 0 && frame.qos > 0) awaited.get(connection)?.packetIds.delete(frame.packetId)
@@ -68,13 +106,10 @@ export function checkSessionKept({ context }: Shared): Check {
     onAcknowledgementSent(connection, packetId) {
       if (awaited.size > 0) awaited.get(connection)?.packetIds.delete(packetId)
     },
-    onLeft(connection) {
-      awaited.delete(connection)
-    },
-    onClosed(connection) {
-      awaited.delete(connection)
-    },
+    onLeft: forget,
+    onClosed: forget,
     onSweep(nowUs) {
+      if (released.size > 0 && calm.judging) judgeReleases(nowUs)
       for (const [connection, { packetIds, untilUs }] of awaited) {
         if (packetIds.size === 0) awaited.delete(connection)
         else if (nowUs > untilUs) {

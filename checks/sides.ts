@@ -1,15 +1,15 @@
 /**
  * What both sides of the witness share: who listens to what, and the reading of fields that mean the same in both directions.
  */
-import type { Check } from './check.ts'
+import type { Hearing } from './check.ts'
 import type { PublishFrame } from './decoder.ts'
 import type { Ledger } from './ledger.ts'
 import { type Connection, FOR_EVER, type Session } from './state.ts'
 
 /** Those of the checks that listen to each event; a message must not pay for the deaf ones. */
-export function listeners(checks: readonly Check[]) {
-  const hearing = <K extends keyof Check>(name: K) =>
-    checks.filter((check): check is Check & Required<Pick<Check, K>> => check[name] !== undefined)
+export function listeners(checks: readonly Hearing[]) {
+  const hearing = <K extends keyof Hearing>(name: K) =>
+    checks.filter((check): check is Hearing & Required<Pick<Hearing, K>> => check[name] !== undefined)
   return {
     connectStarted: hearing('onConnectStarted'),
     connectionOpened: hearing('onConnectionOpened'),
@@ -18,6 +18,12 @@ export function listeners(checks: readonly Check[]) {
     left: hearing('onLeft'),
     lateConnack: hearing('onLateConnack'),
     closed: hearing('onClosed'),
+    storeLost: hearing('onStoreLost'),
+    subscribeSent: hearing('onSubscribeSent'),
+    subscribed: hearing('onSubscribed'),
+    unsubscribeSent: hearing('onUnsubscribeSent'),
+    releaseSent: hearing('onReleaseSent'),
+    retainedDelivery: hearing('onRetainedDelivery'),
     publishSent: hearing('onPublishSent'),
     answered: hearing('onAnswered'),
     delivery: hearing('onDelivery'),

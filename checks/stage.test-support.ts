@@ -28,6 +28,26 @@ type ConnectOptions = {
   readonly properties?: Record<string, unknown>
   /** The CONNECT is sent and nothing comes back. */
   readonly unanswered?: boolean
+  readonly keepalive?: number
+  /** The will's payload is this client's message of that sequence. */
+  readonly will?: {
+    readonly sequence: number
+    readonly topic: string
+    readonly qos?: number
+    readonly retain?: boolean
+    readonly properties?: Record<string, unknown>
+  }
+}
+
+type SubscribeOptions = {
+  readonly packetId?: number
+  readonly granted?: number
+  readonly retainHandling?: number
+  readonly retainAsPublished?: boolean
+  readonly noLocal?: boolean
+  readonly identifier?: number
+  /** No SUBACK comes. */
+  readonly unanswered?: boolean
 }
 
 export class Stage {
@@ -137,7 +157,10 @@ export class StageConnection {
       protocolId: this.version === 3 ? 'MQIsdp' : 'MQTT',
       protocolVersion: this.version,
       clean: options.cleanStart ?? false,
-      keepalive: 10,
+      keepalive: options.keepalive ?? 10,
+      ...(options.will === undefined
+        ? {}
+        : { will: { qos: 1, ...options.will, payload: encodePayload(this.number, options.will.sequence, 32) } }),
       ...(this.version === 5 ? { properties: { sessionExpiryInterval: 3600, ...options.properties } } : {}),
     })
     if (options.unanswered !== true) this.connack(options.present ?? false)
@@ -152,16 +175,70 @@ export class StageConnection {
     this.receive({ cmd: 'suback', messageId: packetId, granted: [granted] })
   }
 
+  /** SUBSCRIBE with all its options, and its SUBACK. */
+  subscribeWith(filter: string, qos: number, options: SubscribeOptions = {}): void {
+    const messageId = options.packetId ?? 60_000
+    const { retainHandling: rh = 0, retainAsPublished: rap = false, noLocal: nl = false } = options
+    const properties = options.identifier === undefined ? {} : { properties: { subscriptionIdentifier: options.identifier } }
+    this.send({ cmd: 'subscribe', messageId, subscriptions: [{ topic: filter, qos, nl, rap, rh }], ...properties })
+    if (options.unanswered !== true) this.receive({ cmd: 'suback', messageId, granted: [options.granted ?? qos] })
+  }
+
+  pubrec(packetId: number, reasonCode = 0): void {
+    this.receive({ cmd: 'pubrec', messageId: packetId, reasonCode })
+  }
+
+  pubrel(packetId: number): void {
+    this.send({ cmd: 'pubrel', messageId: packetId, reasonCode: 0 })
+  }
+
+  pubcomp(packetId: number): void {
+    this.receive({ cmd: 'pubcomp', messageId: packetId, reasonCode: 0 })
+  }
+
+  /** A publish of QoS 2 with all that follows. */
+  publishExactlyOnce(topic: string, sequence: number, packetId: number, retain = false): void {
+    this.publish(topic, sequence, { qos: 2, packetId, retain })
+    this.pubrec(packetId)
+    this.pubrel(packetId)
+    this.pubcomp(packetId)
+  }
+
+  /** What follows on a delivery of QoS 2. */
+  completeDelivery(packetId: number): void {
+    this.send({ cmd: 'pubrec', messageId: packetId, reasonCode: 0 })
+    this.receive({ cmd: 'pubrel', messageId: packetId, reasonCode: 0 })
+    this.send({ cmd: 'pubcomp', messageId: packetId, reasonCode: 0 })
+  }
+
+  disconnect(reasonCode = 0): void {
+    this.send({ cmd: 'disconnect', reasonCode })
+    this.close('self', 'ended')
+  }
+
   unsubscribe(filter: string, packetId = 60_001): void {
     this.send({ cmd: 'unsubscribe', messageId: packetId, unsubscriptions: [filter] })
     this.receive({ cmd: 'unsuback', messageId: packetId, granted: [0] })
   }
 
-  publish(topic: string, sequence: number, options: { qos?: number; packetId?: number; dup?: boolean; size?: number } = {}): void {
+  publish(
+    topic: string,
+    sequence: number,
+    options: { qos?: number; packetId?: number; dup?: boolean; size?: number; retain?: boolean; properties?: object } = {},
+  ): void {
     const qos = options.qos ?? 1
     const payload = encodePayload(this.number, sequence, options.size ?? 32)
     const messageId = qos === 0 ? undefined : (options.packetId ?? (sequence % 65_535) + 1)
-    this.send({ cmd: 'publish', topic, qos, messageId, dup: options.dup ?? false, retain: false, payload })
+    this.send({
+      cmd: 'publish',
+      topic,
+      qos,
+      messageId,
+      dup: options.dup ?? false,
+      retain: options.retain ?? false,
+      payload,
+      ...propertiesOf(options),
+    })
   }
 
   puback(sequence: number, agoMs = 0): void {
@@ -181,18 +258,25 @@ export class StageConnection {
       size?: number
       agoMs?: number
       payload?: Buffer
+      retain?: boolean
+      properties?: object
     } = {},
   ): void {
     const qos = options.qos ?? 1
     const messageId = qos === 0 ? undefined : (options.packetId ?? (sequence % 65_535) + 1)
     const payload = options.payload ?? encodePayload(publisher, sequence, options.size ?? 32)
-    this.receive({ cmd: 'publish', topic, qos, messageId, dup: options.dup ?? false, retain: false, payload }, options.agoMs)
+    const { dup = false, retain = false } = options
+    this.receive({ cmd: 'publish', topic, qos, messageId, dup, retain, payload, ...propertiesOf(options) }, options.agoMs)
     if (qos === 1 && options.acknowledge !== false) this.send({ cmd: 'puback', messageId, reasonCode: 0 })
   }
 
   close(by: 'self' | 'peer' = 'peer', reason: 'ended' | 'reset' | 'timeout' = 'reset'): void {
     this.stage.checks.sockets.onClosed(this.id, reason, by, this.stage.nowUs)
   }
+}
+
+function propertiesOf(options: { readonly properties?: object }): object {
+  return options.properties === undefined ? {} : { properties: options.properties }
 }
 
 /** Clients with these numbers, all alike. */

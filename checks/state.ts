@@ -35,6 +35,8 @@ export class Topic {
   subscriptions: Subscription[] | undefined = undefined
   /** Filters with wildcards that match it. */
   wildcards: WildcardFilter[] | undefined = undefined
+  /** Something was published to it with RETAIN that is none of our messages: it may have emptied the register, or be in it. */
+  foreignRetained = false
 
   constructor(name: string) {
     this.name = name
@@ -64,6 +66,12 @@ export class Flow {
   republished: Map<number, number> | undefined = undefined
   /** Payload size while all were equal, else -1. */
   payloadBytes = 0
+  /** Message Expiry Interval while all were equal, else -1; `FOR_EVER` where none was given. */
+  expirySeconds = FOR_EVER
+  /** Those that were published with RETAIN. */
+  retained: IntervalSet | undefined = undefined
+  /** Those that are wills: published by the service, once at most, and acknowledged to nobody. */
+  wills: IntervalSet | undefined = undefined
   /** Something was acknowledged, or was found undelivered, since the last sweep. */
   active = false
   lastAckUs = NEVER
@@ -106,6 +114,10 @@ export class Inflow {
   maximumQos = -1
   /** Once the last of them was surely gone: messages up to this one may still come. */
   leftoverUpTo = -1
+  /** For messages from here on it is known which subscriptions, with which options, were in force. */
+  constantFrom = NOTHING
+  /** What the shared groups that the session is a member of, or was, got of the flow. */
+  groups: readonly Inflow[] | undefined = undefined
 
   constructor(session: Session, flow: Flow) {
     this.session = session
@@ -127,6 +139,14 @@ export class Subscription {
   /** Before the SUBACK -1. */
   grantedQos = -1
   noLocal: boolean
+  retainAsPublished = false
+  /** It was so at some time. */
+  everRetainAsPublished = false
+  /** Its subscription identifier, or 0; and those that it had before. */
+  identifier = 0
+  formerIdentifiers: readonly number[] = NONE
+  /** A SUBSCRIBE for it was sent that is not answered. */
+  asked = true
   /** UNSUBSCRIBE was sent. */
   leaving = false
   /** UNSUBACK was received, or the SUBACK refused it. */
@@ -153,6 +173,10 @@ export interface Publication {
   order: number
   /** PUBREC was received. */
   received: boolean
+  /** The client sent PUBREL. */
+  releaseSent: boolean
+  /** Its packet identifier was still that of another message of QoS 2: the service may take it for that one. */
+  readonly mistakable: boolean
 }
 
 /** A message with QoS 1 or 2 that the client has received and not acknowledged. */
@@ -165,6 +189,28 @@ export interface Incoming {
   connectionId: number
   /** The client sent PUBREC. */
   received: boolean
+  /** The connection that PUBREL was last received on, or -1. */
+  releasedOn: number
+}
+
+/** The message that the service is to publish when a connection ends without a goodbye. */
+export interface Will {
+  readonly flow: Flow
+  readonly sequence: number
+  readonly retain: boolean
+  readonly expires: boolean
+  readonly delaySeconds: number
+  /** When a subscriber first received it. */
+  seenAtUs: number
+}
+
+/** Those who share a filter of the form `$share/{group}/{filter}`. */
+export interface SharedGroup {
+  /** Stands for the members in the inflows of what the group as a whole got. */
+  readonly hub: Session
+  members: Subscription[]
+  /** Some member is surely in force, each that may be is granted QoS 1 or 2, and none is about to leave. */
+  sure: boolean
 }
 
 const FEW = 8
@@ -267,6 +313,10 @@ export interface OpenSubscribe {
   readonly subscriptions: readonly Subscription[]
   /** As the client asked for each, at the time. */
   readonly requestedQos: readonly number[]
+  readonly retainHandling: readonly number[]
+  /** Whether the session surely had no such subscription before. */
+  readonly fresh: readonly boolean[]
+  readonly sentAtUs: number
 }
 
 export interface OpenUnsubscribe {
@@ -289,17 +339,29 @@ export class Connection {
   expirySeconds = 0
   receiveMaximum = 65_535
   maximumPacketBytes = NOTHING
+  topicAliasMaximum = 0
+  keepaliveSeconds = 0
+  will: Will | undefined = undefined
+  /** What its CONNECT says of the CONNACK: the client has a name, asks for response information, names an authentication method. */
+  named = true
+  asksResponseInformation = false
+  authenticates = false
   /** Before the CONNACK, one made for what was sent ahead of it. */
   session: Session | undefined = undefined
   /** A CONNACK with an error code, or DISCONNECT, was received: nothing may follow. */
   serverEnded: 'connack' | 'disconnect' | undefined = undefined
   clientDisconnected = false
+  /** The reason code of the client's DISCONNECT, and when it was sent. */
+  goodbye = NEVER
+  goodbyeAtUs = NEVER
   /** Its client began another one while it was open: the server may not know that nobody listens any more. */
   left = false
   closed = false
   toServer: PendingBytes | undefined = undefined
   toClient: PendingBytes | undefined = undefined
   openPings = 0
+  /** Identifiers of PUBRELs for which no publish is known. */
+  strayReleases: Set<number> | undefined = undefined
   openSubscribes: OpenSubscribe[] | undefined = undefined
   openUnsubscribes: OpenUnsubscribe[] | undefined = undefined
   /** Messages with QoS above 0 received on this connection and not acknowledged. */

@@ -4,11 +4,14 @@
  *
  * Put to the test by every packet received. Judged with what the client knows: an identifier counts as free from the moment the client acknowledged it, so a
  * service that reuses it too early by the time of one way is not found out.
+ * What a PUBLISH must carry of the message (`forwarding-legal.ts`) is judged where the witness knows which subscriptions were in force.
  * PUBACKs out of order are held against the service too: the standard binds the client to that order [MQTT-4.6.0-2], and the service promises it as well.
  */
 import type { IConnackPacket, ISubackPacket, IUnsubackPacket, Packet } from 'mqtt-packet'
-import type { Check } from './check.ts'
+import type { Check, Shared } from './check.ts'
+import { connackFlaw } from './connack-legal.ts'
 import type { AcknowledgementKind } from './decoder.ts'
+import { forwardingFlaw, retainedFlaw } from './forwarding-legal.ts'
 import { isGenuinePayload, publisherAt, sequenceAt } from './payload.ts'
 import { Findings } from './promise.ts'
 import { type Connection, type Incoming, NEVER } from './state.ts'
@@ -16,7 +19,7 @@ import { type Connection, type Incoming, NEVER } from './state.ts'
 /** Packets that only clients send. */
 const clientPackets: readonly string[] = ['connect', 'subscribe', 'unsubscribe']
 
-export function checkWireLegal(): Check {
+export function checkWireLegal({ ledger }: Shared): Check {
   const findings = new Findings('wire-legal')
 
   const illegal = (connection: Connection, statement: string, text: string, timeUs: number) => {
@@ -56,14 +59,23 @@ export function checkWireLegal(): Check {
   const acknowledgement = (connection: Connection, kind: AcknowledgementKind, packetId: number, timeUs: number) => {
     if (kind === 'pubrel') {
       const incoming = connection.session?.incoming.get(packetId)
-      if (incoming?.qos === 1) illegal(connection, 'MQTT-4.3.3-4', `PUBREL ${packetId} for a message of QoS 1`, timeUs)
+      if (incoming === undefined) {
+        // A PUBREL whose PUBCOMP was lost with an older connection comes again; on a session that never had another there is none.
+        if (connection.version === 5 && connection.session?.connections === 1 && connection.client.connects === 1) {
+          illegal(connection, 'MQTT-4.3.3-4', `PUBREL ${packetId}, for which no PUBREC is open`, timeUs)
+        }
+      } else if (incoming.qos === 1) illegal(connection, 'MQTT-4.3.3-4', `PUBREL ${packetId} for a message of QoS 1`, timeUs)
+      else if (!incoming.received) illegal(connection, 'MQTT-4.3.3-4', `PUBREL ${packetId} before PUBREC`, timeUs)
+      else if (connection.version === 5 && incoming.releasedOn === connection.id) {
+        illegal(connection, 'MQTT-4.4.0-1', `PUBREL ${packetId} again on the same connection`, timeUs)
+      }
       return
     }
     const publication = connection.session?.outgoing.get(packetId)
     const name = kind.toUpperCase()
     if (publication === undefined || publication.connectionId !== connection.id) {
       // A client that resumes may first release what was received before, so PUBCOMP can belong to a PUBLISH of an older connection.
-      if (kind === 'pubcomp' && publication !== undefined) return
+      if (kind === 'pubcomp' && (publication?.releaseSent || connection.strayReleases?.delete(packetId))) return
       // 3.1.1 lets a client send a PUBLISH again on the same connection, and then each is answered.
       if (connection.resentHere) return
       illegal(connection, 'MQTT-2.2.1-5', `${name} ${packetId}, which belongs to no open publish of this connection`, timeUs)
@@ -79,7 +91,11 @@ export function checkWireLegal(): Check {
       )
     } else if (kind === 'pubcomp' && !publication.received)
       illegal(connection, 'MQTT-4.3.3-11', `PUBCOMP ${packetId} before PUBREC`, timeUs)
-    else if (kind === 'puback' && publication.order < connection.pubackOrder) {
+    else if (kind === 'pubcomp' && !publication.releaseSent)
+      illegal(connection, 'MQTT-4.3.3-11', `PUBCOMP ${packetId} before PUBREL`, timeUs)
+    else if (kind === 'pubrec' && publication.received && connection.version === 5 && !connection.resentHere) {
+      illegal(connection, 'MQTT-4.3.3-8', `PUBREC ${packetId} a second time`, timeUs)
+    } else if (kind === 'puback' && publication.order < connection.pubackOrder) {
       illegal(connection, 'MQTT-4.6.0-2', `PUBACK ${packetId} after that of a later publish`, timeUs)
     } else if (kind === 'pubrec' && !publication.received && publication.order < connection.pubrecOrder) {
       illegal(connection, 'MQTT-4.6.0-3', `PUBREC ${packetId} after that of a later publish`, timeUs)
@@ -91,7 +107,8 @@ export function checkWireLegal(): Check {
     if (connection.connectSentAtUs === NEVER) illegal(connection, 'MQTT-3.1.0-1', 'CONNACK before any CONNECT', timeUs)
     const code = packet.reasonCode ?? packet.returnCode ?? 0
     if (code !== 0 && packet.sessionPresent) illegal(connection, 'MQTT-3.2.2-6', `CONNACK with code ${code} and session present`, timeUs)
-    if (connection.version !== 5 && code > 5) illegal(connection, 'MQTT-3.2.2-8', `CONNACK with return code ${code}`, timeUs)
+    const flaw = connackFlaw(connection, packet)
+    if (flaw !== undefined) illegal(connection, flaw.statement, flaw.text, timeUs)
   }
 
   const suback = (connection: Connection, packet: ISubackPacket, timeUs: number) => {
@@ -148,7 +165,21 @@ export function checkWireLegal(): Check {
     },
     onServerPublish(connection, frame, timeUs) {
       if (!mayCome(connection, 'PUBLISH', frame.frameBytes, timeUs)) return
-      if (frame.topicAlias !== 0 && connection.version !== 5) illegal(connection, 'MQTT-3.1.2-27', 'a topic alias', timeUs)
+      if (frame.topicAlias > connection.topicAliasMaximum) {
+        illegal(
+          connection,
+          'MQTT-3.3.2-11',
+          `topic alias ${frame.topicAlias}, beyond its Topic Alias Maximum of ${connection.topicAliasMaximum}`,
+          timeUs,
+        )
+      } else if (frame.topicAlias !== 0 && frame.topic === '' && connection.aliasesToClient?.has(frame.topicAlias) !== true) {
+        illegal(
+          connection,
+          'MQTT-3.3.2-7',
+          `topic alias ${frame.topicAlias} without a topic name, which this connection did not set`,
+          timeUs,
+        )
+      }
       if (frame.qos === 0) return
       const { packetId, bytes, payloadStart, payloadEnd } = frame
       const session = connection.session
@@ -163,16 +194,32 @@ export function checkWireLegal(): Check {
       } else if (!frame.dup) illegal(connection, 'MQTT-3.3.1-1', `PUBLISH ${packetId} again, without DUP`, timeUs)
       else if (connection.version === 5 && open.connectionId === connection.id) {
         illegal(connection, 'MQTT-4.4.0-1', `PUBLISH ${packetId} again on the same connection`, timeUs)
-      }
+      } else if (open.releasedOn !== NEVER) illegal(connection, 'MQTT-4.3.3-6', `PUBLISH ${packetId} again after its PUBREL`, timeUs)
       const more = open === undefined || open.connectionId !== connection.id ? 1 : 0
       if (connection.version === 5 && connection.openIncoming + more > connection.receiveMaximum) {
         illegal(connection, 'MQTT-3.3.4-9', `PUBLISH ${packetId} beyond its Receive Maximum of ${connection.receiveMaximum}`, timeUs)
       }
     },
-    onDelivery({ connection, inflow, flow, qos, sequence, timeUs }) {
+    onReleaseSent(connection, packetId, publication) {
+      // Of a session that is gone, or of a publish that was refused: to be answered all the same.
+      if (publication !== undefined) return
+      if (connection.strayReleases === undefined) connection.strayReleases = new Set()
+      connection.strayReleases.add(packetId)
+    },
+    onRetainedDelivery(delivery) {
+      const { connection, inflow, flow, qos, timeUs } = delivery
+      const limit = inflow.maximumQos >= 0 ? Math.min(inflow.maximumQos, flow.qos) : flow.qos
+      if (qos > limit) illegal(connection, 'MQTT-3.8.4-8', `retained PUBLISH with QoS ${qos} where at most ${limit} is due`, timeUs)
+      const flaw = retainedFlaw(ledger, delivery)
+      if (flaw !== undefined) illegal(connection, flaw.statement, flaw.text, timeUs)
+    },
+    onDelivery(delivery) {
+      const { connection, inflow, flow, qos, sequence, timeUs } = delivery
+      const flaw = forwardingFlaw(ledger, delivery)
+      if (flaw !== undefined) illegal(connection, flaw.statement, flaw.text, timeUs)
       if (inflow.maximumQos >= 0 && qos > inflow.maximumQos) {
         illegal(connection, 'MQTT-3.8.4-8', `PUBLISH with QoS ${qos} for a subscription of QoS ${inflow.maximumQos}`, timeUs)
-      } else if (qos === 0 && sequence >= inflow.dueFrom) {
+      } else if (qos === 0 && sequence >= inflow.dueFrom && inflow.groups === undefined && !delivery.mayBeRetained) {
         illegal(
           connection,
           'MQTT-3.8.4-8',

@@ -4,11 +4,11 @@
  *
  * A connection that a client left open when it began another tells nothing but what the server still said over it: nobody takes that in.
  *
- * Left out: a client that loses its memory is not known as such.
+ * A client whose process ends or whose machine loses power has lost its memory (`storeLost`); its session is the service's to keep all the same.
  */
 import type { CloseReason } from '../model/host.ts'
 import type { SocketObserver } from '../model/world.ts'
-import type { Check } from './check.ts'
+import type { Hearing } from './check.ts'
 import { DEAD_STREAM, Decoder } from './decoder.ts'
 import { FromClient } from './from-client.ts'
 import { FromServer } from './from-server.ts'
@@ -27,7 +27,7 @@ export class Witness implements SocketObserver {
   private readonly toClient: FromServer
   private nextSweepUs = SWEEP_INTERVAL_US
 
-  constructor(ledger: Ledger, checks: readonly Check[]) {
+  constructor(ledger: Ledger, checks: readonly Hearing[]) {
     this.ledger = ledger
     this.hear = listeners(checks)
     this.toServer = new FromClient(ledger, this.hear)
@@ -45,6 +45,14 @@ export class Witness implements SocketObserver {
   sweep(timeUs: number): void {
     this.ledger.sweep(timeUs)
     for (const check of this.hear.sweep) check.onSweep(timeUs)
+  }
+
+  /** A process of a machine ended, or its power failed. */
+  storeLost(machine: string, timeUs: number): void {
+    for (const client of this.ledger.clients.values()) {
+      if (client.machine !== machine) continue
+      for (const check of this.hear.storeLost) check.onStoreLost(client, timeUs)
+    }
   }
 
   onConnect(connectionId: number, machine: string, label: string, timeUs: number): void {
@@ -109,7 +117,7 @@ export class Witness implements SocketObserver {
     if (client.current === connection) client.current = undefined
     if (connection.connackAtUs === NEVER) this.closedUnaccepted(connection)
     else if (client.current === undefined && connection.session === client.session && connection.session?.expirySeconds === 0) {
-      this.ledger.end(connection.session)
+      this.ledger.end(connection.session, false)
     }
     if (connection.clientDisconnected && client.connections.length === 0) client.retired = true
     for (const check of this.hear.closed) check.onClosed(connection, reason, by, timeUs)

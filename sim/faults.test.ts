@@ -100,6 +100,15 @@ describe('a connection reset', () => {
   })
 })
 
+test('a clock jump moves the wall clocks it names, for good, and no monotonic one', () => {
+  const { world, a, b } = three()
+  const clocks = () => [a.host.wallMs() - b.host.wallMs(), a.host.nowMs() - b.host.nowMs()]
+  const jumped = world.apply({ kind: 'clock-jump', machines: ['a'], byMs: -3_600_000 })
+  expect(clocks()).toEqual([-3_600_000, 0])
+  jumped()
+  expect(clocks()).toEqual([-3_600_000, 0])
+})
+
 test('a fault on a machine or zone that does not exist is refused', () => {
   const { world } = three()
   const faults: Fault[] = [

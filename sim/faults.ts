@@ -6,6 +6,7 @@
  * - Links: nothing gets from one set of machines to another, one way or both; or later, or not always; or an RST on every connection between them. An
  *   isolated zone is cut off at its border, inside it all is well. Packets already on their way arrive.
  * - Disks: syncs fail, or do not come back.
+ * - Clocks: a wall clock jumps, for good.
  * Any number may be in force at once, on the same machine too: it is off while one of them holds it off, and so for the rest. Losses of several links rules on one
  * packet do not add up, delays do. Whether a service can be expected to withstand a combination is for scenarios to know.
  *
@@ -70,6 +71,9 @@ export class Faults {
         return machines.map((machine) => machine.disk.failSyncs(fault.probability))
       case 'disk-stall':
         return machines.map((machine) => machine.disk.stall())
+      case 'clock-jump':
+        for (const machine of machines) machine.clock.jump(fault.byMs)
+        return []
     }
   }
 

@@ -1,0 +1,91 @@
+/**
+ * From when on deadlines are judged: in the warm-up, and in the healed act once clients had their time to come back; and what is quiet, which is a stronger
+ * word: nothing on a client's way has changed for some time, by default as long as a client may take to come back. All checks of liveness share it.
+ *
+ * A subscriber that works off a long queue is moving: its clock starts again with every message that arrives at it after a wait.
+ */
+import type { Act, Delivery, Hearing } from './check.ts'
+import type { Disturbance } from './disturbance.ts'
+import type { Ledger } from './ledger.ts'
+import { NEVER_BEFORE } from './promise.ts'
+import type { Connection, Flow, Session } from './state.ts'
+
+/** What the service lets a 3.x client leave unacknowledged before it holds back (its default; MQTT 5 clients state theirs). */
+const WINDOW_3X = 16
+
+export function windowIsFull(connection: Connection): boolean {
+  return connection.openIncoming >= (connection.version === 5 ? connection.receiveMaximum : WINDOW_3X)
+}
+
+export class Calm implements Hearing {
+  judgedFromUs = 0
+  judging = true
+  private act: Act = 'warm-up'
+  private healedUs = -1
+  private readonly ledger: Ledger
+  private readonly disturbance: Disturbance
+  private readonly reconnectUs: number
+  /** When a message that had waited last reached the session. */
+  private readonly movedUs = new Map<Session, number>()
+  /** The last message acknowledged when looked at last, and the time before: up to `older` a message that arrives has waited for a second at least. */
+  private readonly acknowledged = new Map<Flow, { newer: number; older: number }>()
+
+  constructor(ledger: Ledger, disturbance: Disturbance, reconnectMs: number) {
+    this.ledger = ledger
+    this.disturbance = disturbance
+    this.reconnectUs = reconnectMs * 1000
+  }
+
+  onAct(act: Act, timeUs: number): void {
+    this.act = act
+    this.judging = act !== 'faults'
+    if (act === 'warm-up') this.judgedFromUs = timeUs
+    if (act === 'healed') {
+      this.healedUs = timeUs
+      this.judgedFromUs = timeUs + this.reconnectUs
+    }
+  }
+
+  onDelivery({ first, flow, session, sequence, timeUs }: Delivery): void {
+    if (!this.judging || !first || flow.qos === 0) return
+    if (sequence <= (this.acknowledged.get(flow)?.older ?? -1)) this.movedUs.set(session, timeUs)
+  }
+
+  onSweep(): void {
+    for (const flow of this.ledger.flows()) {
+      if (flow.qos === 0) continue
+      const known = this.acknowledged.get(flow)
+      if (known === undefined) this.acknowledged.set(flow, { newer: flow.acked.max, older: -1 })
+      else {
+        known.older = known.newer
+        known.newer = flow.acked.max
+      }
+    }
+  }
+
+  /** From when on what is due to the session of this connection is waited for. */
+  waitsFromUs(connection: Connection): number {
+    const moved = this.movedUs.get(connection.session!) ?? 0
+    return Math.max(connection.connackAtUs, this.graceEndUs(connection), moved)
+  }
+
+  /**
+   * Since when all has been quiet for a client on this machine, where quiet begins a time after the last change: within the region, and of its own machine.
+   * `Infinity` while it is not. What is still out of order in the healed act stays so, and the rest has to do without it.
+   */
+  quietFromUs(machine: string | undefined, afterUs = this.reconnectUs): number {
+    const { disturbance, healedUs } = this
+    const own = machine === undefined ? undefined : disturbance.machine(machine)
+    if (own !== undefined && disturbance.isDisturbed(own)) return Number.POSITIVE_INFINITY
+    if (disturbance.isTroubled && (this.act === 'faults' || this.act === 'warm-up')) return Number.POSITIVE_INFINITY
+    const calmSinceUs = own === undefined ? NEVER_BEFORE : disturbance.calmSinceUs(own.name)
+    return Math.max(0, disturbance.isTroubled ? healedUs + afterUs : 0, disturbance.changedAtUs + afterUs, calmSinceUs + afterUs)
+  }
+
+  /** A connection from before the heal over which nothing came since, no PINGRESP either, may be dead without the client's knowing: it has the time to find out, and to come back. */
+  private graceEndUs(connection: Connection): number {
+    const provenUs = Math.max(connection.connackAtUs, connection.lastSpokenUs, connection.session?.lastProofUs ?? 0)
+    if (provenUs >= this.healedUs) return this.judgedFromUs
+    return this.judgedFromUs + connection.client.facts.detectionIdleMs * 1000
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * What a PUBLISH must carry besides the message: RETAIN, subscription identifiers, Message Expiry Interval.
+ *
+ * An identifier must be one that the client gave to a subscription which matches, now or before. That it is exactly those of all that match is held against
+ * the service for messages first sent after the last change of the session's subscriptions to the topic was acknowledged; the same goes for RETAIN.
+ * Left out: of a session with a shared subscription to the topic, which of its copies carries which; the identifiers of retained messages, of which only
+ * foreign ones are found out.
+ */
+import type { Delivery } from './check.ts'
+import type { Flaw } from './connack-legal.ts'
+import type { Ledger } from './ledger.ts'
+import { FOR_EVER, type Subscription } from './state.ts'
+
+export function forwardingFlaw(ledger: Ledger, delivery: Delivery): Flaw | undefined {
+  const { inflow, flow, sequence, frame } = delivery
+  const foreign = expiryFlaw(delivery) ?? foreignIdentifier(ledger, delivery)
+  if (foreign !== undefined) return foreign
+  if (delivery.connection.version !== 5 || sequence < inflow.constantFrom || inflow.groups !== undefined || flow.republished?.has(sequence))
+    return undefined
+  const simple = flow.retained === undefined && frame.identifierCount === 0 && inflow.session.subscriptions.length === 1
+  if (simple && inflow.session.subscriptions[0]!.identifier === 0) return undefined
+  const covering = ledger.covering(inflow)
+  return retainFlaw(delivery, covering) ?? missingIdentifier(delivery, covering)
+}
+
+export function retainedFlaw(ledger: Ledger, delivery: Delivery): Flaw | undefined {
+  return expiryFlaw(delivery) ?? foreignIdentifier(ledger, delivery)
+}
+
+/** Live, that is: one without RETAIN that all matching subscriptions should have passed on. */
+function retainFlaw({ flow, sequence, frame }: Delivery, covering: readonly Subscription[]): Flaw | undefined {
+  if (frame.retain || flow.retained?.has(sequence) !== true || covering.length === 0) return undefined
+  if (!covering.every((each) => each.retainAsPublished)) return undefined
+  return { statement: 'MQTT-3.3.1-13', text: 'PUBLISH without RETAIN of a retained message, to a subscription with Retain As Published' }
+}
+
+function foreignIdentifier(ledger: Ledger, { inflow, frame }: Delivery): Flaw | undefined {
+  for (let i = 0; i < frame.identifierCount; i++) {
+    const identifier = frame.identifiers[i]!
+    const known = ledger.everCovered(inflow).some((each) => each.identifier === identifier || each.formerIdentifiers.includes(identifier))
+    if (!known)
+      return { statement: 'MQTT-3.3.4-4', text: `PUBLISH with subscription identifier ${identifier}, which no matching subscription has` }
+    if (frame.identifiers.indexOf(identifier) < i && !sharedByTwo(ledger.everCovered(inflow), identifier)) {
+      return { statement: 'MQTT-3.3.4-4', text: `PUBLISH with subscription identifier ${identifier} twice` }
+    }
+  }
+  return undefined
+}
+
+/** Two subscriptions may have one identifier, and then it may come twice. */
+function sharedByTwo(subscriptions: readonly Subscription[], identifier: number): boolean {
+  return subscriptions.filter((each) => each.identifier === identifier || each.formerIdentifiers.includes(identifier)).length > 1
+}
+
+function missingIdentifier({ frame }: Delivery, covering: readonly Subscription[]): Flaw | undefined {
+  for (const { identifier } of covering) {
+    if (identifier === 0) continue
+    const at = frame.identifiers.indexOf(identifier)
+    if (at < 0 || at >= frame.identifierCount) {
+      return { statement: 'MQTT-3.3.4-4', text: `PUBLISH without subscription identifier ${identifier} of a subscription that matches` }
+    }
+  }
+  return undefined
+}
+
+function expiryFlaw({ connection, flow, frame }: Delivery): Flaw | undefined {
+  if (connection.version !== 5 || flow.expirySeconds < 0) return undefined
+  if (flow.expirySeconds === FOR_EVER) {
+    if (frame.expirySeconds < 0 || frame.expirySeconds >= FOR_EVER) return undefined
+    return { statement: 'MQTT-3.3.2-6', text: `PUBLISH with Message Expiry Interval ${frame.expirySeconds}, though none was published` }
+  }
+  if (frame.expirySeconds < 0) return { statement: 'MQTT-3.3.2-6', text: 'PUBLISH without the Message Expiry Interval that was published' }
+  if (frame.expirySeconds <= flow.expirySeconds) return undefined
+  return {
+    statement: 'MQTT-3.3.2-6',
+    text: `PUBLISH with Message Expiry Interval ${frame.expirySeconds}, above the published ${flow.expirySeconds}`,
+  }
+}
