@@ -184,7 +184,6 @@ function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
 function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
   const columns: readonly (readonly [string, number, Style | undefined])[] = [
     ['published', measures.messagesPublished, undefined],
-    ['of them QoS 0', measures.messagesPublishedAtMostOnce, undefined],
     ['acknowledged', measures.messagesAcknowledged, undefined],
     ['delivered', measures.messagesDelivered, undefined],
     ['duplicated', measures.duplicates, undefined],
@@ -199,7 +198,14 @@ function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
     unread > 0
       ? [`  ${paint('red', `the auditor could not read ${count(unread)} of ${count(audit.topics)} topics`)}`]
       : [paint('dim', `  the auditor read ${count(audit.messages)} messages of ${count(audit.topics)} topics back over the network`)]
-  return [paint('bold', 'Messages'), paint('dim', names), values, ...audited].join('\n')
+  const { messagesPublishedAtMostOnce: qos0, messagesPublishedExactlyOnce: qos2, willsFired } = measures
+  const apart = [
+    ...(qos0 > 0 ? [`${count(qos0)} of them at QoS 0`] : []),
+    ...(qos2 > 0 ? [`${count(qos2)} ${qos0 > 0 ? '' : 'of them '}at QoS 2`] : []),
+    ...(willsFired > 0 ? [`${count(willsFired)} wills fired`] : []),
+  ]
+  const kinds = apart.length > 0 ? [paint('dim', `  ${apart.join(', ')}`)] : []
+  return [paint('bold', 'Messages'), paint('dim', names), values, ...kinds, ...audited].join('\n')
 }
 
 function verdictBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {

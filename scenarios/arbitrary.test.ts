@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { zoneOutageRuns } from './arbitrary.ts'
+import { type GeneratedRun, zoneOutageRuns } from './arbitrary.ts'
 import { loadScenario } from './load.ts'
 
 describe('generated zone outages', () => {
@@ -9,7 +9,7 @@ describe('generated zone outages', () => {
   const share = (holds: (run: (typeof sample)[number]) => boolean): number => sample.filter(holds).length / sample.length
 
   test('are scenarios that load', () => {
-    for (const { scenario } of sample.slice(0, 50)) {
+    for (const { scenario } of sample) {
       expect(loadScenario(stringify(scenario), { file: 'generated.yaml', name: 'generated' }).faults).toHaveLength(1)
     }
   })
@@ -28,8 +28,61 @@ describe('generated zone outages', () => {
     expect(groupShare((group) => group.version === 5)).toBeGreaterThan(0.3)
     expect(groupShare((group) => group.version === '3.1.1')).toBeGreaterThan(0.3)
     expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.topics === 'fan-in')).toBeGreaterThan(0.2)
-    expect(groupShare((group) => typeof group.publish === 'object' && group.publish.qos === 0)).toBeGreaterThan(0.1)
+    for (const qos of [0, 1, 2]) {
+      expect(groupShare((group) => typeof group.publish === 'object' && group.publish.qos === qos)).toBeGreaterThan(0.1)
+      expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.qos === qos)).toBeGreaterThan(0.1)
+    }
+    expect(groupShare((group) => group.version === '3.1')).toBeGreaterThan(0.05)
+    expect(groupShare((group) => group.sessionExpiry !== undefined)).toBeGreaterThan(0.05)
+    expect(groupShare((group) => typeof group.publish === 'object' && group.publish.retain === true)).toBeGreaterThan(0.2)
+    expect(groupShare((group) => typeof group.publish === 'object' && group.publish.expiry !== undefined)).toBeGreaterThan(0.03)
+    expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.again !== undefined)).toBeGreaterThan(0.15)
+    expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.share !== undefined)).toBeGreaterThan(0.03)
+    expect(groupShare((group) => typeof group.subscribe === 'object' && group.subscribe.topics === 'wills')).toBeGreaterThan(0.1)
+    expect(groupShare((group) => group.will?.delay !== undefined && group.will.delay !== '0s')).toBeGreaterThan(0.05)
+    for (const ending of ['disconnect', 'drop', 'disconnect-with-will'])
+      expect(groupShare((group) => group.away?.[0]?.ending === ending)).toBeGreaterThan(0.01)
+    const retainedAndRead = ({ scenario: { clients } }: (typeof sample)[number]): boolean =>
+      clients!.some((group) => typeof group.publish === 'object' && group.publish.retain === true) &&
+      clients!.some((group) => typeof group.subscribe === 'object' && group.subscribe.again !== undefined)
+    expect(share(retainedAndRead)).toBeGreaterThan(0.2)
     expect(new Set(sample.map(({ seed }) => seed)).size).toBeGreaterThan(395)
+  })
+
+  test('shrink to one client that publishes and subscribes plainly', () => {
+    const failing = fc.check(
+      fc.property(zoneOutageRuns, () => false),
+      { numRuns: 1, seed: 3 },
+    )
+    expect((failing.counterexample as [GeneratedRun])[0].scenario.clients).toEqual([
+      {
+        count: 1,
+        profile: 'recommended',
+        version: 5,
+        cleanStart: false,
+        publish: { qos: 1, every: '1s', payloadBytes: 16 },
+        subscribe: { qos: 1, topics: 'ring' },
+      },
+    ])
+  })
+
+  test('shrink to one part where only that one matters', () => {
+    const isShared = ({ scenario }: (typeof sample)[number]): boolean =>
+      scenario.clients!.some((group) => typeof group.subscribe === 'object' && group.subscribe.share !== undefined)
+    const failing = fc.check(
+      fc.property(zoneOutageRuns, (run) => !isShared(run)),
+      { numRuns: 200, seed: 3 },
+    )
+    expect((failing.counterexample as [GeneratedRun])[0].scenario.clients).toEqual([
+      {
+        count: 1,
+        profile: 'recommended',
+        version: 5,
+        cleanStart: false,
+        publish: { qos: 1, every: '1s', payloadBytes: 16 },
+        subscribe: { qos: 1, topics: expect.stringMatching(/^(fan-in|wills)$/), share: expect.any(String) },
+      },
+    ])
   })
 
   test('stay as they are for a seed of fast-check, so that what it found once is found again', () => {

@@ -2,12 +2,12 @@
  * Everything that stands on the stage of a run: the region's machines, the clients' machines on the internet, and the auditor's, in a zone of its own
  * that no fault of the region reaches.
  */
-import { openAccess } from '../model/access.ts'
 import { planRegion, type RegionPlan, type RegionSpec } from '../model/region.ts'
 import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
 import { INTERNET } from '../model/world.ts'
 import type { Scenario } from './scenario.ts'
 import type { Selectable } from './selector.ts'
+import { accessRules } from './workload.ts'
 
 const CLIENTS_PER_MACHINE = 100
 
@@ -56,7 +56,7 @@ function settingsOf(scenario: Scenario): ServiceSettings {
 }
 
 export function regionSpec(scenario: Scenario): RegionSpec {
-  return { ...scenario.region, settings: settingsOf(scenario), access: openAccess }
+  return { ...scenario.region, settings: settingsOf(scenario), access: accessRules(scenario) }
 }
 
 /** All that a selector can choose from. */

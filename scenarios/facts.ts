@@ -12,8 +12,14 @@ export interface RunFacts {
   readonly faults: number
 }
 
+/** Whether a fault is over as soon as it happened: nothing is taken out again. */
+export function isInstant(fault: Fault): boolean {
+  return fault.kind === 'restart' || fault.kind === 'connection-reset' || fault.kind === 'clock-jump'
+}
+
 /** Whether a fault puts a machine out of order by itself. */
 export function strikes(fault: Fault, machine: Pick<MachineSpec, 'name' | 'zone'>): boolean {
+  if (fault.kind === 'clock-jump') return false
   if (fault.kind === 'zone-outage') return machine.zone === fault.zone
   return 'machines' in fault && fault.machines.includes(machine.name)
 }

@@ -40,6 +40,24 @@ export const duration = z
   .transform(parseDuration)
   .meta({ id: 'duration', description: 'A number with its unit: 500ms, 30s, 2m or 1h.' })
 
+/** A change of a clock: a duration, forwards or, with a minus sign, backwards. */
+export const clockChange = z
+  .string({ error: (issue) => clockChangeProblem(issue.input) })
+  .regex(/^-?\d+(?:\.\d+)?(?:ms|s|m|h)$/, { error: (issue) => clockChangeProblem(issue.input) })
+  .transform((text) => (text.startsWith('-') ? -parseDuration(text.slice(1)) : parseDuration(text)))
+  .meta({ id: 'clockChange', description: 'A number with its unit, negative for backwards: 10s or -5m.' })
+
+function clockChangeProblem(value: unknown): string {
+  return `expected how far the clock jumps, such as 10s, or -5m for backwards, found ${describe(value)}`
+}
+
+/** A duration that goes over the wire as a number of seconds. */
+export function wholeSeconds(from: number, to: number): z.ZodType<number, string> {
+  return duration.refine((durationMs) => durationMs % 1000 === 0 && durationMs >= from * 1000 && durationMs <= to * 1000, {
+    error: ({ input }) => `expected whole seconds from ${from}s to ${to}s, found ${formatDuration(Number(input))}`,
+  })
+}
+
 /** A whole number within bounds. */
 export function integer(from: number, to: number): z.ZodNumber {
   const allowed = `a whole number from ${from} to ${to}`

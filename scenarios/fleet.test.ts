@@ -52,7 +52,10 @@ function bootTinyServer(world: () => VirtualWorld, log: Arrival[]): Boot {
             send({ type: 'suback', packetId: packet.packetId, reasonCodes: packet.subscriptions.map(({ qos }) => qos) })
           } else if (packet.type === 'publish') {
             if (packet.qos === 1) connection.write(encodeAcknowledgement('puback', packet.packetId, 0, reader.version!))
+            if (packet.qos === 2) connection.write(encodeAcknowledgement('pubrec', packet.packetId, 0, reader.version!))
             deliver(packet)
+          } else if (packet.type === 'pubrel') {
+            connection.write(encodeAcknowledgement('pubcomp', packet.packetId, 0, reader.version!))
           } else if (packet.type === 'pingreq') send({ type: 'pingresp' })
         },
       }
@@ -72,6 +75,8 @@ function client(number: number, fields: Partial<FleetClient> = {}): FleetClient 
     leavesSocketsOpen: false,
     subscribe: [{ filter: `data/${number + 1}`, qos: 1 }],
     publish: { topic: `data/${number}`, qos: 1, intervalMs: 1000, payloadBytes: 40, retain: false },
+    away: [],
+    awayStaggerMs: 0,
     startAtMs: 100,
     connectStaggerMs: 0,
     ...fields,
@@ -130,6 +135,13 @@ function play(clients: readonly FleetClient[], publishUntilMs = 10_000, seed = 1
         return { timeUs, topic, sequence: known.sequence }
       }),
   }
+}
+
+type Sent<T extends Packet['type']> = Extract<Packet, { type: T }>
+
+/** The packets of one type, as they were sent. */
+function sent<T extends Packet['type']>(stage: Stage, clientId: string, type: T): readonly Sent<T>[] {
+  return stage.of(clientId, type).map(({ packet }) => packet as Sent<T>)
 }
 
 const sequences = (publishes: readonly { sequence: number }[]) => publishes.map(({ sequence }) => sequence)
@@ -192,6 +204,87 @@ describe('the fleet', () => {
     expect(publishes('client-1').at(-1)!.timeUs).toBeGreaterThan(7_000_000)
     expect(statistics.counters.dropped).toBe(0)
     expect(statistics.connected).toBe(1)
+  })
+
+  test('publishes at QoS 2, retained, and with an expiry where it is told to', () => {
+    const stage = play([
+      client(0, { publish: { topic: 'data/0', qos: 2, intervalMs: 500, payloadBytes: 40, retain: true, expirySeconds: 30 } }),
+    ])
+    stage.world.run(5_000_000)
+    const data = sent(stage, 'client-0', 'publish').filter(({ topic }) => topic === 'data/0')
+    expect(data.length).toBeGreaterThan(5)
+    for (const { qos, retain, properties } of data)
+      expect({ qos, retain, properties }).toEqual({ qos: 2, retain: true, properties: { messageExpiryInterval: 30 } })
+    expect(sent(stage, 'client-0', 'pubrel').length).toBeGreaterThanOrEqual(data.length - 1)
+  })
+
+  test('connects by user name and password, with a will whose payload is its own for each connection', () => {
+    const stage = play([client(0, { username: 'user-0', password: 'secret', will: { qos: 2, retain: true, delaySeconds: 4 } })], 30_000)
+    stage.world.run(3_000_000)
+    stage.world.apply({ kind: 'restart', machines: ['server'] })
+    stage.world.run(8_000_000)
+    const connects = sent(stage, 'client-0', 'connect')
+    expect(connects.length).toBeGreaterThanOrEqual(2)
+    const taken = connects.map(({ will }) => decodePayload(will!.payload)!)
+    expect(new Set(taken.map(({ sequence }) => sequence)).size).toBe(connects.length)
+    for (const { publisher } of taken) expect(publisher).toBe(0)
+    for (const { sequence } of taken) expect(sequences(stage.publishes('client-0'))).not.toContain(sequence)
+    const { will, username, password } = connects[0]!
+    expect({ ...will, payload: '' }).toEqual({
+      topic: 'will/client-0',
+      payload: '',
+      qos: 2,
+      retain: true,
+      properties: { willDelayInterval: 4 },
+    })
+    expect([username, password!.toString()]).toEqual(['user-0', 'secret'])
+  })
+
+  test('subscribes again and again while it is connected, to what it subscribed to, and once more when publishing has stopped', () => {
+    const stage = play([client(0, { subscribeAgainMs: 1000 })], 6000)
+    stage.world.run(20_000_000)
+    const again = stage.of('client-0', 'subscribe').slice(1)
+    expect(again.length).toBeGreaterThanOrEqual(5)
+    for (const { packet } of again) expect((packet as Sent<'subscribe'>).subscriptions.map(({ filter }) => filter)).toEqual(['data/1'])
+    expect(again.at(-1)!.timeUs).toBeGreaterThan(6_000_000)
+    expect(again.at(-1)!.timeUs).toBeLessThan(7_200_000)
+  })
+
+  test.each(['disconnect', 'disconnect-with-will', 'drop'] as const)(
+    'is away for its time (%s), publishes nothing meanwhile, and comes back with its sequences',
+    (ending) => {
+      const away = [{ atMs: 3000, forMs: 4000, ending }]
+      const stage = play([client(0, { away, awayStaggerMs: 500, will: { qos: 1, retain: false, delaySeconds: 0 } })], 12_000)
+      stage.world.run(5_000_000)
+      expect(stage.statistics.connected).toBe(0)
+      stage.world.run(14_000_000)
+      expect(stage.statistics).toMatchObject({ connected: 1, probesReturned: 2 })
+      expect(sent(stage, 'client-0', 'disconnect').map(({ reasonCode }) => reasonCode)).toEqual(
+        ending === 'drop' ? [] : [ending === 'disconnect' ? 0 : 4],
+      )
+      const [, back] = stage.of('client-0', 'connect')
+      expect(back!.timeUs).toBeGreaterThanOrEqual(7_000_000)
+      expect(back!.timeUs).toBeLessThan(7_600_000)
+      const published = stage.publishes('client-0')
+      expect(published.filter(({ timeUs }) => timeUs > 3_700_000 && timeUs < 7_000_000)).toEqual([])
+      expect(new Set(sequences(published)).size).toBe(published.length)
+      expect(published.at(-1)!.timeUs).toBeGreaterThan(11_000_000)
+      expect(stage.statistics.counters.dropped).toBe(0)
+    },
+  )
+
+  test('stays away when its machine is started again meanwhile, and does not go when its time is over', () => {
+    const stage = play([client(0, { away: [{ atMs: 3000, forMs: 5000, ending: 'drop' }] })], 12_000)
+    stage.world.run(4_000_000)
+    stage.world.apply({ kind: 'restart', machines: ['clients-1'] })
+    stage.world.run(7_900_000)
+    expect(stage.of('client-0', 'connect')).toHaveLength(1)
+    stage.world.run(9_000_000)
+    expect(stage.of('client-0', 'connect')).toHaveLength(2)
+    stage.world.apply({ kind: 'restart', machines: ['clients-1'] })
+    stage.world.run(12_000_000)
+    expect(stage.of('client-0', 'connect')).toHaveLength(3)
+    expect(stage.publishes('client-0').at(-1)!.timeUs).toBeGreaterThan(11_000_000)
   })
 
   test('goes on with its sequences and its times after its machine was restarted', () => {

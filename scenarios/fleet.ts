@@ -1,7 +1,8 @@
 /**
  * Many devices on one machine: MQTT clients that stay connected, subscribe, and publish at a steady rate; the process that the client machines of a run boot.
+ * A device may have a will, may subscribe again and again to be sent retained messages, and may be away for a time, in which it publishes nothing.
  *
- * Each publish carries (publisher, sequence). After each CONNACK, once its subscriptions are in force, a client publishes a probe to a topic of its own that it
+ * Each publish, and the will of each connection, carries (publisher, sequence). After each CONNACK, once its subscriptions are in force, a client publishes a probe to a topic of its own that it
  * subscribes to: when the probe comes back, the client is served again. Devices keep time: what a device missed while it stood still is skipped, not made up for.
  * Sequences, and the time since the first start, survive a restart of the machine, as flash and a real-time clock would have it; sessions' in-flight messages do not.
  * One resolver for each kind of cache serves all clients of the machine. The machine's own work costs nothing: each device is a machine of its own in life.
@@ -9,18 +10,33 @@
 import { encodePayload } from '../checks/payload.ts'
 import { MqttClient } from '../model/client/client.ts'
 import { type ClientCounters, createClientCounters } from '../model/client/counters.ts'
-import type { MqttClientListener, SubscriptionRequest } from '../model/client/options.ts'
+import type { ConnectionEnding, MqttClientListener, SubscriptionRequest } from '../model/client/options.ts'
 import { clientProfiles, type ProfileName } from '../model/client/profiles.ts'
 import { Resolver, type ResolverCache } from '../model/cloud/resolver.ts'
 import type { Address, Boot, Host, Timer } from '../model/host.ts'
-import type { ProtocolVersion } from '../model/wire/packets.ts'
+import type { ProtocolVersion, QoS, Will } from '../model/wire/packets.ts'
 
 export interface FleetPublishing {
   readonly topic: string
-  readonly qos: 0 | 1
+  readonly qos: QoS
   readonly intervalMs: number
   readonly payloadBytes: number
   readonly retain: boolean
+  /** MQTT 5: the Message Expiry Interval. */
+  readonly expirySeconds?: number
+}
+
+export interface FleetWill {
+  readonly qos: QoS
+  readonly retain: boolean
+  /** MQTT 5: the Will Delay Interval. */
+  readonly delaySeconds: number
+}
+
+export interface FleetAway {
+  readonly atMs: number
+  readonly forMs: number
+  readonly ending: ConnectionEnding
 }
 
 export interface FleetClient {
@@ -34,8 +50,17 @@ export interface FleetClient {
   readonly keepaliveSeconds?: number
   /** A connection that it gives up stays open. */
   readonly leavesSocketsOpen: boolean
+  readonly username?: string
+  readonly password?: string
   readonly subscribe: readonly SubscriptionRequest[]
+  /** How often it subscribes again to what it subscribed to. */
+  readonly subscribeAgainMs?: number
   readonly publish: FleetPublishing | undefined
+  readonly will?: FleetWill
+  /** When it is away, in order of time. */
+  readonly away: readonly FleetAway[]
+  /** It goes, and comes back, at most this much later. */
+  readonly awayStaggerMs: number
   readonly startAtMs: number
   /** The client starts at `startAtMs` and at most this much later. */
   readonly connectStaggerMs: number
@@ -71,11 +96,16 @@ export function clientIdOf(number: number): string {
   return `client-${number}`
 }
 
-function probeTopicOf(number: number): string {
+export function probeTopicOf(number: number): string {
   return `probe/${clientIdOf(number)}`
 }
 
+export function willTopicOf(number: number): string {
+  return `will/${clientIdOf(number)}`
+}
+
 const PROBE_PAYLOAD_BYTES = 16
+const WILL_PAYLOAD_BYTES = 32
 
 /** What a machine keeps over restarts of its process. */
 interface Kept {
@@ -99,8 +129,12 @@ class Device implements MqttClientListener {
   private readonly client: MqttClient
   private nextPublishMs = 0
   private connected = false
+  /** Connected, and its subscriptions are in force. */
+  private ready = false
+  private away = false
   private probe = -1
   private publishTimer: Timer | undefined
+  private subscribeTimer: Timer | undefined
 
   constructor(machine: Machine, index: number, resolver: Resolver) {
     const { host, config } = machine
@@ -118,6 +152,9 @@ class Device implements MqttClientListener {
         sessionExpirySeconds: spec.sessionExpirySeconds,
         ...(spec.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: spec.keepaliveSeconds }),
         leavesSocketsOpen: spec.leavesSocketsOpen,
+        ...(spec.username === undefined ? {} : { username: spec.username }),
+        ...(spec.password === undefined ? {} : { password: Buffer.from(spec.password) }),
+        ...(spec.will === undefined ? {} : { will: () => this.nextWill(spec.will!) }),
         accessName: config.accessName,
         port: config.port,
         resolver,
@@ -128,16 +165,18 @@ class Device implements MqttClientListener {
     const random = host.random(`workload ${clientIdOf(spec.number)}`)
     const startMs = spec.startAtMs + random.next() * spec.connectStaggerMs
     const phase = random.next()
-    host.setTimer(this.delayUntil(startMs), () => this.start())
+    host.setTimer(this.delayUntil(this.planAway(startMs)), () => this.start())
     if (spec.stopAtMs !== undefined) host.setTimer(this.delayUntil(spec.stopAtMs), () => this.stop())
     if (spec.publish !== undefined) {
       this.nextPublishMs = startMs + phase * spec.publish.intervalMs
       this.awaitNextPublish(spec.publish.intervalMs)
     }
+    if (spec.subscribeAgainMs !== undefined) this.awaitNextSubscribe(spec.subscribeAgainMs, startMs + random.next() * spec.subscribeAgainMs)
   }
 
   stop(): void {
     this.publishTimer?.cancel()
+    this.subscribeTimer?.cancel()
     this.client.stop()
     this.noteConnected(false)
   }
@@ -147,10 +186,12 @@ class Device implements MqttClientListener {
   }
 
   onReady(): void {
-    this.probe = this.publish(probeTopicOf(this.spec.number), 1, PROBE_PAYLOAD_BYTES, false)
+    this.ready = true
+    this.probe = this.publish({ topic: probeTopicOf(this.spec.number), qos: 1, payloadBytes: PROBE_PAYLOAD_BYTES, retain: false })
   }
 
   onClosed(): void {
+    this.ready = false
     this.noteConnected(false)
   }
 
@@ -169,13 +210,74 @@ class Device implements MqttClientListener {
     this.client.start()
   }
 
-  /** @returns the sequence that it was published with. */
-  private publish(topic: string, qos: 0 | 1, payloadBytes: number, retain: boolean): number {
+  /**
+   * Sets the timers of its times away, as far as they are still to come.
+   * @returns when it starts: where its machine was started again while it is away, at the end of that.
+   */
+  private planAway(startMs: number): number {
+    if (this.spec.away.length === 0) return startMs
+    const { host } = this.machine
+    const random = host.random(`away ${clientIdOf(this.spec.number)}`)
+    const nowMs = this.nowMs()
+    let startsAtMs = startMs
+    for (const { atMs, forMs, ending } of this.spec.away) {
+      const fromMs = atMs + random.next() * this.spec.awayStaggerMs
+      const toMs = fromMs + forMs
+      if (nowMs >= toMs) continue
+      if (nowMs >= fromMs) {
+        startsAtMs = toMs
+        continue
+      }
+      host.setTimer(this.delayUntil(fromMs), () => this.goAway(ending))
+      host.setTimer(this.delayUntil(toMs), () => this.comeBack())
+    }
+    return startsAtMs
+  }
+
+  private goAway(ending: ConnectionEnding): void {
+    if (this.client.state === 'idle' || this.client.state === 'stopped') return
+    this.away = true
+    this.ready = false
+    this.client.goAway(ending)
+    this.noteConnected(false)
+  }
+
+  private comeBack(): void {
+    if (!this.away) return
+    this.away = false
+    if (this.client.state !== 'stopped') this.client.comeBack()
+  }
+
+  private takeSequence(): number {
     const { nextSequences } = this.machine
     const sequence = nextSequences[this.index]!
     nextSequences[this.index] = sequence + 1
-    this.client.publish({ topic, payload: encodePayload(this.spec.number, sequence, payloadBytes), qos, retain }, sequence)
     return sequence
+  }
+
+  /** @returns the sequence that it was published with. */
+  private publish({ topic, qos, payloadBytes, retain, expirySeconds }: Omit<FleetPublishing, 'intervalMs'>): number {
+    const sequence = this.takeSequence()
+    const payload = encodePayload(this.spec.number, sequence, payloadBytes)
+    const properties = expirySeconds === undefined ? {} : { properties: { messageExpiryInterval: expirySeconds } }
+    this.client.publish({ topic, payload, qos, retain, ...properties }, sequence)
+    return sequence
+  }
+
+  /** The will of the next connection. */
+  private nextWill({ qos, retain, delaySeconds }: FleetWill): Will {
+    const payload = encodePayload(this.spec.number, this.takeSequence(), WILL_PAYLOAD_BYTES)
+    const properties = delaySeconds === 0 ? {} : { properties: { willDelayInterval: delaySeconds } }
+    return { topic: willTopicOf(this.spec.number), payload, qos, retain, ...properties }
+  }
+
+  /** What is retained is read once more after publishing has stopped. */
+  private awaitNextSubscribe(periodMs: number, dueMs: number): void {
+    if (dueMs > this.machine.config.publishUntilMs + periodMs) return
+    this.subscribeTimer = this.machine.host.setTimer(this.delayUntil(dueMs), () => {
+      if (this.ready) this.client.subscribe(this.spec.subscribe)
+      this.awaitNextSubscribe(periodMs, Math.max(dueMs, this.nowMs()) + periodMs)
+    })
   }
 
   private awaitNextPublish(intervalMs: number): void {
@@ -187,7 +289,7 @@ class Device implements MqttClientListener {
 
   private onPublishDue(): void {
     const publishing = this.spec.publish!
-    this.publish(publishing.topic, publishing.qos, publishing.payloadBytes, publishing.retain)
+    if (!this.away) this.publish(publishing)
     this.nextPublishMs += publishing.intervalMs
     this.awaitNextPublish(publishing.intervalMs)
   }

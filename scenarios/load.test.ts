@@ -31,14 +31,15 @@ describe('a scenario file', () => {
     expect(scenario).toMatchObject({
       name: 'storm',
       title: 'A zone goes dark',
-      region: { zones: 3, topicShards: 6, settings: {} },
+      region: { zones: 3, topicShards: 6, settings: {}, access: 'permissions', topicCreation: 'console' },
       clients: [
         {
           count: 100,
           profile: 'recommended',
           version: 5,
-          publish: { qos: 1, every: 1000, payloadBytes: 64 },
-          subscribe: { topics: 'ring' },
+          publish: { qos: 1, every: 1000, payloadBytes: 64, retain: false },
+          subscribe: { topics: 'ring', noLocal: false },
+          away: [],
         },
       ],
       workload: { warmUp: 8000 },
@@ -58,7 +59,7 @@ describe('a scenario file', () => {
   test('says where it is wrong, what is allowed and what was likely meant, with the line and a caret under the place', () => {
     expect(problemsOf(outage.replace('zone-outage', 'zone-outge'))).toEqual([
       'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, restart, power-loss, pause, partition, link, ' +
-        'connection-reset, sync-failure, disk-stall. Did you mean zone-outage?\n' +
+        'connection-reset, sync-failure, disk-stall, clock-jump. Did you mean zone-outage?\n' +
         '      - kind: zone-outge\n' +
         '              ^',
     ])
@@ -168,9 +169,89 @@ describe('a scenario file', () => {
       'storm.yaml:7:18: region.zones: expected a whole number from 1 to 9, found "three"',
     ],
     [
-      'a quality of service that is not offered',
-      `${outage}clients: [{ publish: { qos: 2 } }]\n`,
-      'storm.yaml:7:29: clients.0.publish.qos: 2 is not a quality of service that is offered. allowed: 0, 1',
+      'a quality of service that does not exist',
+      `${outage}clients: [{ publish: { qos: 3 } }]\n`,
+      'storm.yaml:7:29: clients.0.publish.qos: 3 is not a quality of service. allowed: 0, 1, 2',
+    ],
+    [
+      'a message expiry before MQTT 5',
+      `${outage}clients: [{ version: "3.1.1", publish: { expiry: 5s } }]\n`,
+      'storm.yaml:7:50: clients.0.publish.expiry: a message expiry needs version 5, and these clients have version 3.1.1',
+    ],
+    [
+      'a message expiry of half a second',
+      `${outage}clients: [{ publish: { expiry: 500ms } }]\n`,
+      'storm.yaml:7:32: clients.0.publish.expiry: expected whole seconds from 1s to 31536000s, found 500ms',
+    ],
+    [
+      'a session expiry before MQTT 5',
+      `${outage}clients: [{ version: "3.1", sessionExpiry: 5s }]\n`,
+      'storm.yaml:7:44: clients.0.sessionExpiry: a session expiry needs version 5, and these clients have version 3.1',
+    ],
+    [
+      'a shared subscription before MQTT 5',
+      `${outage}clients: [{ version: "3.1.1", subscribe: { share: workers } }]\n`,
+      'clients.0.subscribe.share: a shared subscription needs version 5',
+    ],
+    [
+      'no local before MQTT 5',
+      `${outage}clients: [{ version: "3.1.1", subscribe: { noLocal: true } }]\n`,
+      'clients.0.subscribe.noLocal: no local needs version 5',
+    ],
+    [
+      'a delayed will before MQTT 5',
+      `${outage}clients: [{ version: "3.1.1", will: { delay: 2s } }]\n`,
+      'clients.0.will.delay: a delay of the will needs version 5',
+    ],
+    [
+      'a DISCONNECT with will before MQTT 5',
+      `${outage}clients: [{ version: "3.1.1", will: {}, away: [{ at: 9s, for: 2s, ending: disconnect-with-will }] }]\n`,
+      'clients.0.away.0.ending: a DISCONNECT with will needs version 5',
+    ],
+    [
+      'a DISCONNECT with a will that is not there',
+      `${outage}clients: [{ away: [{ at: 9s, for: 2s, ending: disconnect-with-will }] }]\n`,
+      'storm.yaml:7:47: clients.0.away.0.ending: these clients have no will. allowed: disconnect, drop',
+    ],
+    [
+      'a shared subscription that reads what is retained',
+      `${outage}clients: [{ subscribe: { share: workers, again: 1s } }]\n`,
+      'storm.yaml:7:49: clients.0.subscribe.again: a shared subscription is sent no retained messages',
+    ],
+    [
+      'no local on a shared subscription',
+      `${outage}clients: [{ subscribe: { share: workers, noLocal: true } }]\n`,
+      'clients.0.subscribe.noLocal: no local on a shared subscription is a protocol error',
+    ],
+    [
+      'a group whose name is a filter',
+      `${outage}clients: [{ subscribe: { share: "a/b" } }]\n`,
+      'clients.0.subscribe.share: the name of a group has at least one character and none of / + #: "a/b"',
+    ],
+    [
+      'clients that leave before they have come',
+      `${outage}clients: [{ away: [{ at: 7s, for: 2s }] }]\n`,
+      'storm.yaml:7:26: clients.0.away.0.at: clients can go away from 8s on, when the warm-up is over, found 7s',
+    ],
+    [
+      'clients that leave while they are away',
+      `${outage}clients: [{ away: [{ at: 9s, for: 2s }, { at: 10s, for: 1s }] }]\n`,
+      'clients.0.away.1.at: clients can go away from 11s on, when the time before is over, found 10s',
+    ],
+    [
+      'a clock that jumps nowhere',
+      'title: x\nfaults:\n  - { kind: clock-jump, machines: broker-1, by: back, at: 9s }\n',
+      'storm.yaml:3:49: faults.0.by: expected how far the clock jumps, such as 10s, or -5m for backwards, found "back"',
+    ],
+    [
+      'more than two bytes take',
+      `${outage}region: { settings: { proxy: { receiveMaximum: 70000 } } }\n`,
+      'region.settings.proxy.receiveMaximum: must be 65535 or less, to fit into two bytes: 70000',
+    ],
+    [
+      'a Receive Maximum of nothing',
+      `${outage}region: { settings: { proxy: { receiveMaximum: 0 } } }\n`,
+      'region.settings.proxy.receiveMaximum: must be 1 or more: 0',
     ],
     [
       'a version that does not exist',
@@ -188,8 +269,17 @@ describe('a scenario file', () => {
 
   test('may set to 0 what makes sense at 0, and the retention to what the run takes at most', () => {
     const settings =
-      '{ broker: { takeoverStaggerMs: 0, retentionMs: 858000 }, proxy: { acknowledgeDelayMs: 0, window3x: 1 }, dns: { ttlSeconds: 0 } }'
+      '{ broker: { takeoverStaggerMs: 0, retentionMs: 858000 }, proxy: { acknowledgeDelayMs: 0, window3x: 1, topicAliasMaximum: 0, topicAliasesToClient: 0 }, dns: { ttlSeconds: 0 } }'
     expect(load(`${outage}region: { settings: ${settings} }\n`).region.settings.dns).toEqual({ ttlSeconds: 0 })
+  })
+
+  test('ends its act of faults when everybody who was away is on the way back', () => {
+    expect(endOfFaultsMs(load('title: x\nclients: [{ away: [{ at: 9s, for: 20s }] }]\n'))).toBe(30_000)
+  })
+
+  test('may set clocks back', () => {
+    const { faults } = load('title: x\nfaults: [{ kind: clock-jump, machines: role broker, by: -1.5h, at: 9s }]\n')
+    expect(faults[0]).toMatchObject({ kind: 'clock-jump', by: -5_400_000 })
   })
 
   test('tells every problem at once', () => {

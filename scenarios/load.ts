@@ -6,6 +6,7 @@ import { type Document, isMap, isNode, isPair, isSeq, LineCounter, type Node, pa
 import type * as z from 'zod'
 import { machinesOf, regionSpec } from './cast.ts'
 import { formatDuration } from './fields.ts'
+import { groupProblems } from './group-rules.ts'
 import { didYouMean } from './nearest.ts'
 import { endOfFaultsMs, latestEndMs, type Scenario, type ScenarioFault, scenarioSchema } from './scenario.ts'
 import { type Selector, SelectorProblem, select } from './selector.ts'
@@ -60,7 +61,7 @@ export function loadScenario(text: string, options: LoadOptions): Scenario {
   const parsed = scenarioSchema.safeParse(data)
   if (!parsed.success) throw report(withoutEchoes(parsed.error.issues.flatMap(problemsOf)), assignments)
   const scenario: Scenario = { ...parsed.data, name: options.name }
-  const problems = regionProblems(scenario)
+  const problems = [...groupProblems(scenario), ...regionProblems(scenario)]
   if (problems.length > 0) throw report(problems, assignments)
   return scenario
 }

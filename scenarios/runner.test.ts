@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { planRegion } from '../model/region.ts'
 import type { HistoryEntry, WorldEvent } from '../model/world.ts'
+import { regionSpec } from './cast.ts'
 import { loadScenario } from './load.ts'
 import { type RunOptions, runScenario } from './runner.ts'
 
@@ -75,6 +77,43 @@ describe('a run', () => {
     const crash = promises.find(({ id }) => id === 'no-crash')!
     expect(verdict).toBe('violated')
     expect(crash.violations[0]!.text).toContain('The process on dns-3 ended')
+  })
+
+  test.each([
+    ['users', { users: [] }],
+    ['topics', { topics: [] }],
+  ])('lets nobody publish where the control plane knows none of the %s that its clients were given', (_, missing) => {
+    const spec = regionSpec(small)
+    const strangers = planRegion({ ...spec, access: { ...spec.access, ...missing } })
+    const { measures } = play({
+      region: (plan) => ({
+        ...plan,
+        machines: plan.machines.map((machine) =>
+          machine.role === 'proxy' ? { ...machine, boot: strangers.machines.find(({ name }) => name === machine.name)!.boot } : machine,
+        ),
+      }),
+    })
+    expect(measures.messagesAcknowledged).toBe(0)
+    expect(play().measures.messagesAcknowledged).toBeGreaterThan(100)
+  })
+
+  test('goes on as if nothing were when wall clocks jump, those of every role there and back', () => {
+    const quiet = `
+title: Clocks jump
+region: { topicShards: 2, sessionShards: 2 }
+clients:
+  - { count: 4, publish: { qos: 2, every: 500ms, retain: true, expiry: 30s }, subscribe: { qos: 2, again: 2s }, will: { delay: 2s }, away: [{ at: 12s, for: 4s, ending: drop }] }
+workload: { duration: 12s, settle: 4s, drain: 3s }
+`
+    const jumps = `faults:
+  - { kind: clock-jump, machines: [role broker, role proxy, role volume, role nameserver], by: 26h, at: 10s }
+  - { kind: clock-jump, machines: [role broker, role proxy, role volume, role nameserver], by: -52h, at: 14s }
+`
+    const calm = runScenario(load(quiet), { seed: 2, recording: false })
+    const jumped = runScenario(load(quiet + jumps), { seed: 2, recording: false })
+    expect(calm.measures.messagesDelivered).toBeGreaterThan(100)
+    expect(jumped.measures).toEqual(calm.measures)
+    expect(jumped.promises.filter(({ verdict }) => verdict === 'violated')).toEqual([])
   })
 
   test('tells how far it is', () => {

@@ -20,7 +20,16 @@ import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
 import { type RunResult, verdictOf } from './result.ts'
-import { AUDIT_BUDGET_MS, DRAIN_BUDGET_MS, endOfFaultsMs, expectations, type Scenario, type ScenarioFault } from './scenario.ts'
+import {
+  AUDIT_BUDGET_MS,
+  CLIENTS_STAGGER_SHARE,
+  CLIENTS_START_SHARE,
+  DRAIN_BUDGET_MS,
+  endOfFaultsMs,
+  expectations,
+  type Scenario,
+  type ScenarioFault,
+} from './scenario.ts'
 import { type Selectable, select } from './selector.ts'
 import { tellStory } from './story.ts'
 import { planClients } from './workload.ts'
@@ -37,9 +46,6 @@ export interface RunOptions {
 
 const US_PER_MS = 1000
 const US_PER_SECOND = 1_000_000
-/** The nameservers call nobody silent for their first 3 s, and shards come up after that. */
-const CLIENTS_START_SHARE = 0.5
-const CLIENTS_STAGGER_SHARE = 0.25
 /** Nothing received for this long: nothing is on its way any more. */
 const QUIET_MS = 2000
 const LIVELOCKS_BORNE = 5
@@ -76,8 +82,9 @@ class Run {
   play(): RunResult {
     const { scenario, world, options } = this
     const { budgets, workload } = scenario
+    const { settings } = regionSpec(scenario)
     const checks = createChecks({
-      clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client)])),
+      clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client, settings.proxy.maximumKeepaliveSeconds)])),
       machines: this.machines,
       budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
     })
@@ -245,17 +252,20 @@ class Run {
 }
 
 /** What the checks are told of a client. */
-function factsOf(client: FleetClient): ClientFacts {
+function factsOf(client: FleetClient, maximumKeepaliveSeconds: number): ClientFacts {
   const profile = clientProfiles[client.profile]
   const { number, version, cleanStart } = client
+  const ownKeepaliveSeconds = client.keepaliveSeconds ?? profile.keepaliveSeconds
+  // Server Keep Alive is used instead of the client's own [MQTT-3.1.2-21].
+  const keepaliveSeconds = version === 5 ? Math.min(ownKeepaliveSeconds, maximumKeepaliveSeconds) : ownKeepaliveSeconds
   return {
     number,
     version,
     cleanStart,
     // MQTT 3.x: a session that is not clean has no expiry [MQTT 3.1.1, section 3.1.2.4].
     sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
-    detectionOpenMs: detectionBoundMs(profile, true, client.keepaliveSeconds),
-    detectionIdleMs: detectionBoundMs(profile, false, client.keepaliveSeconds),
+    detectionOpenMs: detectionBoundMs(profile, true, keepaliveSeconds),
+    detectionIdleMs: detectionBoundMs(profile, false, keepaliveSeconds),
   }
 }
 
@@ -279,6 +289,8 @@ function faultOf(planned: ScenarioFault, machines: readonly Selectable[], below:
       return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to) }
     case 'sync-failure':
       return { kind: planned.kind, machines: pick(planned.machines), probability: planned.probability }
+    case 'clock-jump':
+      return { kind: planned.kind, machines: pick(planned.machines), byMs: planned.by }
     default:
       return { kind: planned.kind, machines: pick(planned.machines) }
   }

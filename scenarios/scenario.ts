@@ -9,7 +9,7 @@
 import * as z from 'zod'
 import { type PromiseId, promiseIds } from '../checks/promise.ts'
 import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
-import { byKind, choice, describe, duration, fraction, integer, strict, unknownKey } from './fields.ts'
+import { byKind, choice, clockChange, describe, duration, fraction, integer, strict, unknownKey, wholeSeconds } from './fields.ts'
 import { selectorSchema } from './selector.ts'
 
 const period = duration.refine((periodMs) => periodMs >= 1, { error: 'a period must be 1ms or more' })
@@ -52,10 +52,27 @@ export const faultSchema = byKind([
   strict({ kind: z.literal('connection-reset'), from: selector, to: selector, at }),
   strict({ kind: z.literal('sync-failure'), machines: selector, probability: fraction().default(1), at, for: lasting }),
   strict({ kind: z.literal('disk-stall'), machines: selector, at, for: lasting }),
+  strict({
+    kind: z.literal('clock-jump'),
+    machines: selector,
+    by: clockChange.describe('By how much their wall clocks jump; negative for backwards.'),
+    at,
+  }),
 ])
 
-/** Settings that may be 0: nobody waits for his turn, nothing waits for a frame to ride on, nothing is cached (RFC 1035, section 3.2.1). */
-const MAY_BE_ZERO: ReadonlySet<string> = new Set(['takeoverStaggerMs', 'acknowledgeDelayMs', 'ttlSeconds'])
+/**
+ * Settings that may be 0: nobody waits for his turn, nothing waits for a frame to ride on, nothing is cached (RFC 1035, section 3.2.1), no topic aliases.
+ * Not the Receive Maximum (MQTT 5, section 3.2.2.3.3).
+ */
+const MAY_BE_ZERO: ReadonlySet<string> = new Set([
+  'takeoverStaggerMs',
+  'acknowledgeDelayMs',
+  'ttlSeconds',
+  'topicAliasMaximum',
+  'topicAliasesToClient',
+])
+/** What goes over the wire in two bytes. */
+const TWO_BYTES: ReadonlySet<string> = new Set(['receiveMaximum', 'topicAliasMaximum', 'topicAliasesToClient', 'maximumKeepaliveSeconds'])
 
 const optionalNumbers = <T extends object>(defaults: T) =>
   strict(
@@ -66,6 +83,9 @@ const optionalNumbers = <T extends object>(defaults: T) =>
           .number({ error: (issue) => `expected a number${name.endsWith('Ms') ? ' of milliseconds' : ''}, found ${describe(issue.input)}` })
           .min(MAY_BE_ZERO.has(name) ? 0 : 1, {
             error: ({ input }) => (Number(input) < 0 ? `cannot be negative: ${describe(input)}` : `must be 1 or more: ${describe(input)}`),
+          })
+          .max(TWO_BYTES.has(name) ? 65_535 : Number.MAX_VALUE, {
+            error: ({ input }) => `must be 65535 or less, to fit into two bytes: ${describe(input)}`,
           })
           .optional()
           .describe(`Default ${value}.`),
@@ -89,6 +109,12 @@ const regionSchema = strict({
   proxiesPerZone: integer(1, 9).default(1),
   topicShards: integer(1, 64).default(6),
   sessionShards: integer(1, 64).default(6),
+  access: choice(['permissions', 'open'])
+    .default('permissions')
+    .describe('permissions: each client has a user name and password, and may do just what it does. open: anybody may do anything.'),
+  topicCreation: choice(['console', 'auto'])
+    .default('console')
+    .describe('console: the first levels of the topics that clients use are created beforehand. auto: topics come about by being used.'),
   settings: settingsSchema.prefault({}),
 })
 
@@ -99,37 +125,73 @@ const version = z
   })
   .transform((text) => versions[String(text) as keyof typeof versions])
 
-const qos = z.literal([0, 1], { error: (issue) => `${describe(issue.input)} is not a quality of service that is offered. allowed: 0, 1` })
+const qos = z.literal([0, 1, 2], { error: (issue) => `${describe(issue.input)} is not a quality of service. allowed: 0, 1, 2` })
+
+/** Intervals of MQTT 5 are four bytes wide; a year is more than any run. */
+const YEAR_SECONDS = 31_536_000
+
+const publishSchema = strict({
+  qos: qos.default(1),
+  every: period.prefault('1s'),
+  payloadBytes: integer(10, 65_536).default(64),
+  retain: z.boolean().default(false),
+  expiry: wholeSeconds(1, YEAR_SECONDS)
+    .optional()
+    .describe('MQTT 5: how long each message may wait for a subscriber (Message Expiry Interval).'),
+})
+
+const subscribeSchema = strict({
+  qos: qos.default(1),
+  topics: choice(['ring', 'fan-in', 'wills'])
+    .default('ring')
+    .describe(
+      'ring: client n+1 subscribes to the topic of client n. fan-in: the client subscribes to every topic, by a wildcard. wills: to the wills of all clients.',
+    ),
+  share: z
+    .string({ error: (issue) => `expected the name of a group, found ${describe(issue.input)}` })
+    // [MQTT-4.8.2-1, MQTT-4.8.2-2]
+    .regex(/^[^/+#]+$/, { error: (issue) => `the name of a group has at least one character and none of / + #: ${describe(issue.input)}` })
+    .optional()
+    .describe('MQTT 5: the subscription is shared with all clients that name the same group, and one of them gets each message.'),
+  again: period
+    .optional()
+    .describe('How often the client subscribes again while it is connected, which has the retained messages sent again.'),
+  noLocal: z.boolean().default(false).describe('MQTT 5: what the client itself publishes does not come back to it.'),
+})
+
+const willSchema = strict({
+  qos: qos.default(1),
+  retain: z.boolean().default(false),
+  delay: wholeSeconds(0, YEAR_SECONDS).prefault('0s').describe('MQTT 5: how long after the connection ended it is published.'),
+})
+
+const awaySchema = strict({
+  at: duration.describe(
+    'When the clients go away, counted from the start of the run, each at most a second later. They publish nothing meanwhile.',
+  ),
+  for: period.describe('How long each is away.'),
+  ending: choice(['disconnect', 'disconnect-with-will', 'drop'])
+    .default('disconnect')
+    .describe('How the connection ends: by DISCONNECT, by one that has the will published (MQTT 5), or without a word.'),
+})
 
 const clientGroupSchema = strict({
   count: integer(1, 10_000).default(100),
   profile: choice(['recommended', 'mqtt.js']).default('recommended').describe('Whose reconnect habits these clients have.'),
   version: version.default(5),
   cleanStart: z.boolean().default(false),
-  sessionExpiry: duration.prefault('1h').describe('MQTT 5: how long the session outlives its connection.'),
+  sessionExpiry: wholeSeconds(0, YEAR_SECONDS).optional().describe('MQTT 5: how long the session outlives its connection. Default 1h.'),
+  keepalive: wholeSeconds(1, 65_535).optional().describe('That of the profile where it is left out.'),
   leavesSocketsOpen: z
     .boolean()
     .default(false)
     .describe(
       'A connection that such a client gives up stays open, as with a device that changed its network: its proxy hears nothing of it.',
     ),
-  publish: z
-    .union([
-      z.literal('none'),
-      strict({ qos: qos.default(1), every: period.prefault('1s'), payloadBytes: integer(10, 65_536).default(64) }),
-    ])
-    .prefault({}),
-  subscribe: z
-    .union([
-      z.literal('none'),
-      strict({
-        qos: qos.default(1),
-        topics: choice(['ring', 'fan-in'])
-          .default('ring')
-          .describe('ring: client n+1 subscribes to the topic of client n. fan-in: the client subscribes to every topic, by a wildcard.'),
-      }),
-    ])
-    .prefault({}),
+  publish: z.union([z.literal('none'), publishSchema]).prefault({}),
+  subscribe: z.union([z.literal('none'), subscribeSchema]).prefault({}),
+  will: willSchema.optional().describe('What is published, to a topic of its own, for a client whose connection ends without DISCONNECT.'),
+  away: z.array(awaySchema).default([]).describe('When the clients of this group are away; they come back with the state they had.'),
 })
 
 const workloadSchema = strict({
@@ -217,10 +279,17 @@ export function latestEndMs(scenario: Scenario): number {
   return endOfFaultsMs(scenario) + settle + drain + DRAIN_BUDGET_MS + AUDIT_BUDGET_MS + 60_000
 }
 
-/** When the act of faults ends. */
+/** Clients start to connect after this share of the warm-up, and each has after another of this. The nameservers call nobody silent for their first 3 s. */
+export const CLIENTS_START_SHARE = 0.5
+export const CLIENTS_STAGGER_SHARE = 0.25
+/** Clients of a group go away, and come back, spread over this long. */
+export const AWAY_STAGGER_MS = 1000
+
+/** When the act of faults ends: every fault is over, and who was away is on the way back. */
 export function endOfFaultsMs(scenario: Scenario): number {
   const { warmUp, duration } = scenario.workload
   let end = warmUp
+  for (const { away } of scenario.clients) for (const period of away) end = Math.max(end, period.at + period.for + AWAY_STAGGER_MS)
   for (const fault of scenario.faults) end = Math.max(end, fault.at + (('for' in fault ? fault.for : undefined) ?? 0))
   return duration === undefined ? end : Math.max(end, warmUp + duration)
 }

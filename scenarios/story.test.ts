@@ -93,6 +93,7 @@ test.each<[Fault, string]>([
     { kind: 'link', from: ['broker-1'], to: ['proxy-1'], addedLatencyMs: 20, lossProbability: 0.01 },
     'the network between broker-1 and proxy-1 is 20 ms slower and losing 1.0% of packets',
   ],
+  [{ kind: 'clock-jump', machines: ['a'], byMs: -90_000 }, 'the clock of a jumps 90 s back'],
   [{ kind: 'disk-stall', machines: ['a', 'b', 'c', 'd', 'e', 'f'] }, 'the disk of a, b, c and 3 others stalls'],
 ])('a fault is told in words: %j', (fault, text) => {
   expect(faultText(fault, 'applied')).toBe(text)

@@ -6,7 +6,7 @@
  */
 import type { ServiceEvent } from '../model/events.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
-import { ClientPlaces, strikes } from './facts.ts'
+import { ClientPlaces, isInstant, strikes } from './facts.ts'
 
 export type StoryTone = 'fault' | 'heal' | 'notice' | 'move' | 'client' | 'trouble'
 
@@ -88,6 +88,8 @@ export function faultText(fault: Fault, phase: 'applied' | 'healed'): string {
       return gone ? `disk syncs fail on ${listNames(fault.machines)}` : `disk syncs work again on ${listNames(fault.machines)}`
     case 'disk-stall':
       return gone ? `the disk of ${listNames(fault.machines)} stalls` : `the disk of ${listNames(fault.machines)} works again`
+    case 'clock-jump':
+      return `the clock of ${listNames(fault.machines)} jumps ${Math.abs(fault.byMs) / 1000} s ${fault.byMs < 0 ? 'back' : 'ahead'}`
   }
 }
 
@@ -126,7 +128,7 @@ class Teller {
         this.lines.push({ timeUs, tone: 'fault', text: `${faultText(event.fault, 'applied')}${this.cost(event.fault)}` })
         return
       case 'fault-healed':
-        if (event.fault.kind === 'restart' || event.fault.kind === 'connection-reset') return
+        if (isInstant(event.fault)) return
         this.beginPhase(timeUs)
         this.lines.push({ timeUs, tone: 'heal', text: faultText(event.fault, 'healed') })
         return

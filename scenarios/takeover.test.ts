@@ -21,9 +21,16 @@ test.each(scenarios)(
 )
 
 test('there are such scenarios, and in the others every old connection is closed before there is a new one', () => {
-  expect(scenarios.map(({ name }) => name)).toEqual(['az-isolated', 'az-outage', 'takeover'])
+  expect(scenarios.map(({ name }) => name)).toEqual(['az-isolated', 'az-outage', 'taken-over-thrice', 'takeover'])
   const { file, text } = catalogueEntry('proxy-crash')
   expect(runScenario(loadScenario(text, { file, name: 'proxy-crash' }), { seed: 1, recording: false }).measures).toMatchObject({
     takeovers: 0,
   })
+})
+
+test('in taken-over-thrice sessions are taken over three times on average', () => {
+  const scenario = scenarios.find(({ name }) => name === 'taken-over-thrice')!
+  const { goals } = runScenario(scenario, { seed: 1, recording: false })
+  const takeovers = (goals['session taken over by kick'] ?? 0) + (goals['session taken over after the lease ended'] ?? 0)
+  expect(takeovers).toBeGreaterThanOrEqual(3 * scenario.clients.reduce((sum, { count }) => sum + count, 0))
 })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { loadScenario } from './load.ts'
 import type { ClientGroup } from './scenario.ts'
-import { planClients } from './workload.ts'
+import { accessRules, planClients } from './workload.ts'
 
 const timing = { startAtMs: 1000, connectStaggerMs: 500 }
 
@@ -10,10 +11,10 @@ function group(fields: Partial<ClientGroup>): ClientGroup {
     profile: 'recommended',
     version: 5,
     cleanStart: false,
-    sessionExpiry: 3_600_000,
     leavesSocketsOpen: false,
-    publish: { qos: 1, every: 1000, payloadBytes: 64 },
-    subscribe: { qos: 1, topics: 'ring' },
+    publish: { qos: 1, every: 1000, payloadBytes: 64, retain: false },
+    subscribe: { qos: 1, topics: 'ring', noLocal: false },
+    away: [],
     ...fields,
   }
 }
@@ -40,8 +41,12 @@ describe('planClients', () => {
         group({
           count: 1,
           leavesSocketsOpen: true,
-          publish: { qos: 0, every: 250, payloadBytes: 32 },
-          subscribe: { qos: 0, topics: 'fan-in' },
+          sessionExpiry: 60_000,
+          keepalive: 5000,
+          publish: { qos: 2, every: 250, payloadBytes: 32, retain: true, expiry: 30_000 },
+          subscribe: { qos: 0, topics: 'fan-in', again: 500, noLocal: true },
+          will: { qos: 2, retain: true, delay: 4000 },
+          away: [{ at: 12_000, for: 3000, ending: 'drop' }],
         }),
       ],
       timing,
@@ -51,10 +56,17 @@ describe('planClients', () => {
       profile: 'recommended',
       version: 5,
       cleanStart: false,
-      sessionExpirySeconds: 3600,
+      sessionExpirySeconds: 60,
+      keepaliveSeconds: 5,
       leavesSocketsOpen: true,
-      subscribe: [{ filter: 'data/+', qos: 0 }],
-      publish: { topic: 'data/0', qos: 0, intervalMs: 250, payloadBytes: 32, retain: false },
+      username: 'user-0',
+      password: 'secret of client-0',
+      subscribe: [{ filter: 'data/+', qos: 0, noLocal: true }],
+      subscribeAgainMs: 500,
+      publish: { topic: 'data/0', qos: 2, intervalMs: 250, payloadBytes: 32, retain: true, expirySeconds: 30 },
+      will: { qos: 2, retain: true, delaySeconds: 4 },
+      away: [{ atMs: 12_000, forMs: 3000, ending: 'drop' }],
+      awayStaggerMs: 1000,
       startAtMs: 1000,
       connectStaggerMs: 500,
     })
@@ -64,5 +76,59 @@ describe('planClients', () => {
     const [quiet, deaf] = planClients([group({ count: 1, publish: 'none' }), group({ count: 1, subscribe: 'none' })], timing)
     expect(quiet!.publish).toBeUndefined()
     expect(deaf!.subscribe).toEqual([])
+  })
+
+  test('keeps a session for an hour where nothing else is said, and names the group of a shared subscription', () => {
+    const [ring, wills] = planClients(
+      [
+        group({ count: 1, subscribe: { qos: 1, topics: 'ring', share: 'workers', noLocal: false } }),
+        group({ count: 1, subscribe: { qos: 2, topics: 'wills', noLocal: false } }),
+      ],
+      timing,
+    )
+    expect(ring).toMatchObject({ sessionExpirySeconds: 3600, subscribe: [{ filter: '$share/workers/data/1', qos: 1 }] })
+    expect(wills!.subscribe).toEqual([{ filter: 'will/+', qos: 2 }])
+  })
+})
+
+describe('accessRules', () => {
+  const text = `
+title: x
+clients:
+  - { count: 1, will: {} }
+  - { count: 1, publish: none, subscribe: { topics: fan-in, share: workers } }
+`
+  const rules = (...set: readonly string[]) => accessRules(loadScenario(text, { file: 'x.yaml', name: 'x', set }))
+
+  test('let each client do what it does and nothing else, on topics that were created', () => {
+    expect(rules()).toEqual({
+      access: 'permissions',
+      topicCreation: 'console',
+      topics: new Set(['data', 'probe', 'will']),
+      users: new Map([
+        [
+          'user-0',
+          {
+            username: 'user-0',
+            password: 'secret of client-0',
+            publish: ['data/0', 'will/client-0', 'probe/client-0'],
+            subscribe: ['data/1', 'probe/client-0'],
+          },
+        ],
+        [
+          'user-1',
+          { username: 'user-1', password: 'secret of client-1', publish: ['probe/client-1'], subscribe: ['data/+', 'probe/client-1'] },
+        ],
+      ]),
+    })
+  })
+
+  test('may be open, and topics come about by themselves', () => {
+    expect(rules('region.access=open', 'region.topicCreation=auto')).toEqual({
+      access: 'open',
+      topicCreation: 'auto',
+      topics: new Set(),
+      users: new Map(),
+    })
   })
 })
