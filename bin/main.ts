@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { BadInput, exitCodes } from './exit.ts'
+import type { LiveCommandOptions } from './live.ts'
 
 function parseSeed(text: string): number {
   const seed = Number(text)
@@ -24,6 +25,17 @@ function parseJobs(text: string): number {
   const jobs = Number(text)
   if (!/^\d+$/.test(text) || jobs < 1 || jobs > 256) throw new InvalidArgumentError('Jobs are a whole number from 1 to 256.')
   return jobs
+}
+
+function parsePort(text: string): number {
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError('A port is a whole number from 0 (any free one) to 65535.')
+  return port
+}
+
+function parseZones(text: string): number {
+  if (!/^[1-9]$/.test(text)) throw new InvalidArgumentError('Zones are a whole number from 1 to 9.')
+  return Number(text)
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
@@ -119,6 +131,35 @@ A scenario file needs a title, and faults with times:
     .action(async (name: string, options: Record<string, unknown>) => {
       const { checkDeterminismCommand } = await import('./check-determinism.ts')
       finish(await checkDeterminismCommand(name, options))
+    })
+
+  program
+    .command('live')
+    .summary('run a region on real sockets, for real clients')
+    .description(
+      'Runs a whole region on sockets and files of this computer, until Ctrl-C. Any MQTT client can connect, version 3.1, 3.1.1 or 5.',
+    )
+    .option('--port <n>', 'where clients connect; 0: any free one', parsePort, 1883)
+    .option('--host <address>', 'the IPv4 address to listen on', '127.0.0.1')
+    .option('--data <folder>', "where the machines' files lie, kept for the next time (default: a temporary folder)")
+    .option('--zones <n>', 'how many zones', parseZones, 3)
+    .option('--access <open|file>', '`open` to everybody, or a JSON file with users and their topics', 'open')
+    .option('--verbose', 'print every change of state')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ squall live
+  $ squall live --port 0 --zones 1                a small region, on any free port
+  $ squall live --data ./region --verbose         goes on where the last one in that folder ended
+
+A file of access rules; what is left out is open, and empty:
+  { "access": "permissions", "topicCreation": "console", "topics": ["meters"],
+    "users": [{ "username": "reader", "password": "secret", "publish": [], "subscribe": ["meters/#"] }] }`,
+    )
+    .action(async (options: LiveCommandOptions) => {
+      const { liveCommand } = await import('./live.ts')
+      finish(await liveCommand(options))
     })
 
   for (const command of [program, ...program.commands]) command.exitOverride()

@@ -28,6 +28,14 @@ describe('a loopback map', () => {
     expect(() => map.toReal({ host: '10.1.0.3', port: 64_512 })).toThrow('from 0 to 64511')
   })
 
+  test('keeps a pinned port where it was put, and the other ports of its machine where they are', () => {
+    const map = new LoopbackMap('127.64.0.1')
+    map.pin({ host: '10.1.0.120', port: 1883 }, { host: '127.0.0.1', port: 883 })
+    expect(map.toReal({ host: '10.1.0.120', port: 1883 })).toEqual({ host: '127.0.0.1', port: 883 })
+    expect(map.toReal({ host: '10.1.0.120', port: 8883 })).toEqual({ host: '127.64.0.1', port: 8883 })
+    expect(map.toRegion('127.0.0.1', 883)).toEqual({ host: '127.0.0.1', port: 883 })
+  })
+
   test('begins in 127/8 wherever it is left to chance, and refuses to begin elsewhere', () => {
     for (let index = 0; index < 50; index++) expect(new LoopbackMap().toReal({ host: '10.1.0.3', port: 1 }).host).toMatch(/^127\./)
     expect(() => new LoopbackMap('10.1.0.1')).toThrow('127.0.0.0/8')

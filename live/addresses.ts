@@ -5,6 +5,7 @@
  * Promised: the mapping is one to one both ways, for addresses that no machine has yet too. Two live worlds on one computer do not meet: each begins
  * at a place of 127/8 drawn at random, unless told one. An address in 127/8 that is not ours stays as it is: it is somebody outside.
  * Ports below 1024, which need a privilege (DNS: 53), are moved to the top of the range, which a region therefore must not use itself.
+ * A port of a machine may be pinned to an address of one's own choice, where programs outside the region expect it.
  *
  * Left out: names, IPv6, silence. A machine that is not there is answered for by the one kernel: refused, where a real network would say nothing.
  */
@@ -20,6 +21,7 @@ const worldSize = 2 ** 16
 export class LoopbackMap {
   readonly #realByRegion = new Map<string, string>()
   readonly #regionByReal = new Map<string, string>()
+  readonly #pinned = new Map<string, Address>()
   #next: number
 
   constructor(first?: string) {
@@ -27,7 +29,14 @@ export class LoopbackMap {
     if (!this.#isLoopback(this.#next)) throw new RangeError(`expected a first address in 127.0.0.0/8, got ${first}`)
   }
 
+  /** From now on this port of the region is at `real`, as it stands: no port is moved there. Who connects from it is still seen by the machine's own address. */
+  pin(region: Address, real: Address): void {
+    this.#pinned.set(`${region.host}:${region.port}`, real)
+  }
+
   toReal(address: Address): Address {
+    const pinned = this.#pinned.size > 0 ? this.#pinned.get(`${address.host}:${address.port}`) : undefined
+    if (pinned !== undefined) return pinned
     const known = this.#realByRegion.get(address.host)
     if (known !== undefined) return { host: known, port: movedUp(address.port) }
     if (this.#isLoopback(numberOf(address.host))) return address

@@ -170,6 +170,64 @@ describe('a region on real sockets', () => {
     await until(() => registrations() >= before + plan.nameservers.length, 'the broker to be back')
   })
 
+  test.each([3, 4, 5] as const)('carries QoS 2 once and in order (version %i)', async (version) => {
+    const dialect = version === 3 ? { protocolId: 'MQIsdp' as const, protocolVersion: 3 as const } : { protocolVersion: version }
+    const subscriber = await connect(2, { ...dialect, clientId: `twice-never-${version}` })
+    const publisher = await connect(1, { ...dialect, clientId: `sends-once-${version}` })
+    const inbox = inboxOf(subscriber)
+    await subscriber.subscribeAsync(`once/${version}`, { qos: 2 })
+    const texts = Array.from({ length: 20 }, (_, i) => `message ${i}`)
+    await Promise.all(texts.map((text) => publisher.publishAsync(`once/${version}`, text, { qos: 2 })))
+    await until(() => inbox.length >= texts.length, 'every message')
+    await sleep(200)
+    expect(inbox.map(({ text }) => text)).toEqual(texts)
+    expect(new Set(inbox.map(({ qos }) => qos))).toEqual(new Set([2]))
+  })
+
+  test('sends the will of a client that is cut off, and of none that says goodbye', async () => {
+    const heir = await connect(3, { protocolVersion: 5, clientId: 'heir' })
+    const inbox = inboxOf(heir)
+    await heir.subscribeAsync('wills/#', { qos: 1 })
+    const withWill = (clientId: string) => {
+      const will = { topic: `wills/${clientId}`, payload: Buffer.from(`${clientId} is gone`), qos: 1 as const, retain: false }
+      return connect(1, { protocolVersion: 4, clientId, reconnectPeriod: 0, will })
+    }
+    const [polite, torn] = [await withWill('polite'), await withWill('torn')]
+    await polite.endAsync()
+    torn.stream.destroy()
+    await until(() => inbox.length > 0, 'the will')
+    await sleep(500)
+    expect(inbox.map(({ topic, text }) => `${topic}: ${text}`)).toEqual(['wills/torn: torn is gone'])
+  })
+
+  test('keeps the last retained message of a topic for those who come later, until it is cleared', async () => {
+    const publisher = await connect(1, { protocolVersion: 5, clientId: 'keeps' })
+    await publisher.publishAsync('state/lamp', 'off', { qos: 1, retain: true })
+    await publisher.publishAsync('state/lamp', 'on', { qos: 0, retain: true })
+    await publisher.publishAsync('state/door', 'shut', { qos: 1, retain: true })
+    await publisher.publishAsync('state/door', '', { qos: 1, retain: true })
+    const late = await connect(2, { protocolVersion: 5, clientId: 'late' })
+    const inbox = inboxOf(late)
+    await late.subscribeAsync('state/+', { qos: 1 })
+    await until(() => inbox.length > 0, 'the retained message')
+    await sleep(300)
+    expect(inbox.map(({ topic, text }) => `${topic}: ${text}`)).toEqual(['state/lamp: on'])
+  })
+
+  test('gives each message to one member of a shared subscription, across zones', async () => {
+    const members = await Promise.all([1, 2, 3].map((zone) => connect(zone, { protocolVersion: 5, clientId: `worker-${zone}` })))
+    const inboxes = members.map(inboxOf)
+    for (const member of members) await member.subscribeAsync('$share/workers/jobs/#', { qos: 1 })
+    const publisher = await connect(1, { protocolVersion: 5, clientId: 'employer' })
+    const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`)
+    for (const [i, job] of jobs.entries()) await publisher.publishAsync(`jobs/${i % 5}`, job, { qos: 1 })
+    await until(() => inboxes.flat().length >= jobs.length, 'every job')
+    await sleep(200)
+    const done = inboxes.flat().map(({ text }) => text)
+    expect(done.sort()).toEqual(jobs.sort())
+    expect(inboxes.every((inbox) => inbox.length > 0)).toBe(true)
+  })
+
   test('keeps a session and its subscriptions when the proxy of its client is killed', async () => {
     const options = { protocolVersion: 4, clientId: 'keeper', clean: false } as const
     const keeper = await connect(1, options)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Address, Boot, Host } from '../model/host.ts'
-import { type Fault, UnsupportedFault } from '../model/world.ts'
+import { type Fault, type HistoryEntry, UnsupportedFault } from '../model/world.ts'
 import { createLiveWorld, type LiveWorld } from './world.ts'
 
 describe('a live world', () => {
@@ -60,6 +60,49 @@ describe('a live world', () => {
     const [answer] = (await once(socket, 'message')) as [Buffer]
     expect(answer.toString()).toBe('over UDP')
     socket.close()
+  })
+
+  test("listens at an address of one's own choice where a port is pinned to it", async () => {
+    const free = createServer().listen(0, '127.0.0.1')
+    await once(free, 'listening')
+    const real = { host: '127.0.0.1', port: (free.address() as { port: number }).port }
+    free.close()
+    await once(free, 'close')
+    await world.close()
+    world = createLiveWorld({ directory, pinned: [{ region: { host: '10.1.0.3', port: 1883 }, real }] })
+    add('load-balancer-1', {
+      boot: (host) => {
+        host.listen(1883, (connection) => ({ onData: () => connection.write(Buffer.from('pinned')), onClose: () => {} }))
+        return {}
+      },
+    })
+    expect(world.externalAddress('load-balancer-1', 1883)).toEqual(real)
+    expect(world.externalAddress('load-balancer-1', 1884).host).not.toBe(real.host)
+    const client = createConnection(real)
+    client.write('hello')
+    const [answer] = (await once(client, 'data')) as [Buffer]
+    expect(answer.toString()).toBe('pinned')
+    client.destroy()
+  })
+
+  test('hands over what is recorded instead of keeping it, where it is asked to', async () => {
+    await world.close()
+    const entries: HistoryEntry[] = []
+    world = createLiveWorld({ directory, recording: true, onRecorded: (entry) => entries.push(entry) })
+    add('broker-1', {
+      boot: (host) => {
+        host.record({ kind: 'booted' })
+        return {}
+      },
+    })
+    world.apply({ kind: 'crash', machines: ['broker-1'] })
+    expect(entries.map(({ sequence, machine, event }) => `${sequence} ${machine} ${event.kind}`)).toEqual([
+      '0 broker-1 process-started',
+      '1 broker-1 booted',
+      '2 broker-1 process-ended',
+      '3  fault-applied',
+    ])
+    expect(world.history).toEqual([])
   })
 
   test('goes on from the folder of an earlier world: files are there, boot ids grow', async () => {
@@ -132,6 +175,7 @@ describe('a live world', () => {
     { kind: 'link', from: ['broker-1'], to: ['broker-1'], addedLatencyMs: 10, lossProbability: 0 },
     { kind: 'sync-failure', machines: ['broker-1'], probability: 1 },
     { kind: 'disk-stall', machines: ['broker-1'] },
+    { kind: 'clock-jump', machines: ['broker-1'], byMs: 1000 },
   ])('says that it cannot do $kind', (fault) => {
     const seen: string[] = []
     world.observe({ onFault: (applied) => seen.push(applied.kind) })

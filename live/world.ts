@@ -35,6 +35,10 @@ export interface LiveOptions {
   /** Where the machines' files lie, a folder each. Kept, so that a later world can go on from it. */
   readonly directory: string
   readonly recording?: boolean
+  /** Gets each entry as it is recorded, where recording is on; `history` then keeps none, so that a world may run for long. */
+  readonly onRecorded?: (entry: HistoryEntry) => void
+  /** Ports of machines that programs outside expect at an address of their own. */
+  readonly pinned?: readonly { readonly region: Address; readonly real: Address }[]
   /** For the random streams only. */
   readonly seed?: number
   /** The loopback address of the machine added first; further ones follow. By default drawn at random, so that worlds do not meet. */
@@ -75,11 +79,15 @@ class RealWorld implements LiveWorld, Surroundings {
   readonly #observers: WorldObserver[] = []
   readonly #timers = new TimerQueue(() => this.nowMs())
   readonly #sockets = new Set<Socket>()
+  readonly #onRecorded: ((entry: HistoryEntry) => void) | undefined
+  #recorded = 0
   #connectionId = 0
   #events = 0
 
   constructor(options: LiveOptions) {
     this.addresses = new LoopbackMap(options.firstAddress)
+    for (const { region, real } of options.pinned ?? []) this.addresses.pin(region, real)
+    this.#onRecorded = options.onRecorded
     this.#seed = options.seed ?? 1
     this.recording = options.recording ?? false
     this.#directory = options.directory
@@ -192,7 +200,10 @@ class RealWorld implements LiveWorld, Surroundings {
   }
 
   record(machine: string, event: RecordedEvent): void {
-    if (this.recording) this.history.push({ timeUs: this.nowUs(), sequence: this.history.length, machine, event })
+    if (!this.recording) return
+    const entry: HistoryEntry = { timeUs: this.nowUs(), sequence: this.#recorded++, machine, event }
+    if (this.#onRecorded === undefined) this.history.push(entry)
+    else this.#onRecorded(entry)
   }
 
   reached(goal: string): void {
@@ -272,6 +283,8 @@ class RealWorld implements LiveWorld, Surroundings {
       case 'sync-failure':
       case 'disk-stall':
         throw new UnsupportedFault(`a live world cannot do \`${fault.kind}\`: its disks are real ones`)
+      case 'clock-jump':
+        throw new UnsupportedFault('a live world cannot set the clock: it is the one of the machine it runs on')
     }
   }
 
