@@ -43,7 +43,7 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
       for (const flow of ledger.flows()) if (flow.qos > 0) due.set(flow, flow.acked.copy())
     },
     onFault(fault, phase) {
-      if (phase === 'applied' && fault.kind === 'zone-outage') lossOfData()
+      if (phase === 'applied' && fault.kind === 'zone-outage' && (fault.form === 'power' || fault.form === 'isolated')) lossOfData()
     },
     onPowerLost(machine) {
       if (holdsData(machine)) lossOfData()

@@ -19,7 +19,7 @@ export interface CheckContext {
   /** By client id. */
   readonly clients: ReadonlyMap<string, ClientFacts>
   /** The region's machines and the clients': which promise is due where depends on what a fault takes away. */
-  readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role'>[]
+  readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role' | 'standby'>[]
   readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]

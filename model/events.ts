@@ -22,9 +22,51 @@ export type ServiceEvent =
       readonly repairedCopies: number
     }
   | { readonly kind: 'volume-lost'; readonly volume: number; readonly epoch: number; readonly reason: string }
+  /** Its owner is done with it, durably: the next attach waits for nobody. */
+  | { readonly kind: 'volume-released'; readonly volume: number; readonly epoch: number }
+  | {
+      readonly kind: 'copy-health-changed'
+      readonly volume: number
+      readonly epoch: number
+      readonly copy: string
+      readonly health: 'whole' | 'slow' | 'lost' | 'resyncing'
+      readonly behindBytes: number
+    }
+  | {
+      readonly kind: 'volume-health-changed'
+      readonly volume: number
+      readonly epoch: number
+      readonly health: 'whole' | 'degraded' | 'stopped'
+      readonly copiesWhole: number
+      readonly copies: number
+    }
+  | {
+      readonly kind: 'backup-taken'
+      readonly volume: number
+      readonly epoch: number
+      readonly offset: number
+      readonly copies: readonly string[]
+    }
+  /** The only copy's disk is gone: the log goes on at the offset and wall time of the last backup point (0: its time is not known), and what came after is lost. */
+  | {
+      readonly kind: 'volume-restored'
+      readonly volume: number
+      readonly epoch: number
+      readonly offset: number
+      readonly pointAtMs: number
+      readonly from: string
+    }
   // Broker
   | { readonly kind: 'shard-state-changed'; readonly shard: number; readonly epoch: number; readonly from: string; readonly to: string }
   | { readonly kind: 'owner-found-silent'; readonly shard: number; readonly epoch: number }
+  | {
+      readonly kind: 'shard-handed-over'
+      readonly shard: number
+      readonly epoch: number
+      /** Empty where nobody was there to take it: whoever finds it ownerless does. */
+      readonly to: string
+      readonly why: 'stopping' | 'rebalancing'
+    }
   | {
       readonly kind: 'session-opened'
       readonly clientId: string
@@ -46,6 +88,12 @@ export type ServiceEvent =
   // Cloud
   | { readonly kind: 'target-state-changed'; readonly target: string; readonly healthy: boolean }
   | { readonly kind: 'connections-reset'; readonly target: string; readonly count: number }
+  | { readonly kind: 'slow-start-began'; readonly target: string; readonly durationMs: number }
+  /** `full`: its weight is that of the others. `alone`: no other target is at full weight. `out`: it is dead, or was taken out. */
+  | { readonly kind: 'slow-start-ended'; readonly target: string; readonly why: 'full' | 'alone' | 'out' }
+  | { readonly kind: 'target-registered'; readonly target: string }
+  | { readonly kind: 'target-draining'; readonly target: string; readonly connections: number }
+  | { readonly kind: 'target-removed'; readonly target: string }
   | { readonly kind: 'answer-changed'; readonly name: string; readonly addresses: readonly string[] }
   // Client
   | { readonly kind: 'client-state-changed'; readonly clientId: string; readonly from: string; readonly to: string; readonly why: string }

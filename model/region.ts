@@ -4,7 +4,7 @@
  */
 import { type AccessRules, openAccess } from './access.ts'
 import { bootBroker } from './broker/broker.ts'
-import { bootDnsServer } from './cloud/dns-server.ts'
+import { type Access, bootDnsServer } from './cloud/dns-server.ts'
 import { bootLoadBalancer } from './cloud/load-balancer.ts'
 import type { Address, Boot } from './host.ts'
 import { bootNameserver } from './nameserver/nameserver.ts'
@@ -12,6 +12,7 @@ import { bootProxy } from './proxy/proxy.ts'
 import { defaultSettings, ports, type ServiceSettings } from './settings.ts'
 import { shardOfTopic, shardTotal } from './shards.ts'
 import { bootCopyServer } from './volume/copy-server.ts'
+import { placementOf, type VolumeKind } from './volume/kinds.ts'
 import type { MachineSpec } from './world.ts'
 
 export interface RegionSpec {
@@ -21,8 +22,11 @@ export interface RegionSpec {
   readonly proxiesPerZone: number
   readonly topicShards: number
   readonly sessionShards: number
+  readonly volumeKind: VolumeKind
   readonly settings: ServiceSettings
   readonly access: AccessRules
+  /** Machines that are planned and not there yet, in the order in which they are numbered. */
+  readonly standby: readonly { readonly role: 'proxy' | 'broker'; readonly zone: string }[]
 }
 
 export const defaultRegion: RegionSpec = {
@@ -32,8 +36,10 @@ export const defaultRegion: RegionSpec = {
   proxiesPerZone: 1,
   topicShards: 6,
   sessionShards: 6,
+  volumeKind: 'regional',
   settings: defaultSettings,
   access: openAccess,
+  standby: [],
 }
 
 export interface RegionMachine {
@@ -45,6 +51,8 @@ export interface RegionPlan {
   readonly machines: readonly MachineSpec[]
   /** The domain name that clients are given. */
   readonly accessName: string
+  /** That, and the name that they are given inside the virtual network. */
+  readonly accessNames: Readonly<Record<Access, string>>
   readonly dnsServers: readonly Address[]
   readonly nameservers: readonly Address[]
   readonly brokers: readonly RegionMachine[]
@@ -52,7 +60,7 @@ export interface RegionPlan {
   shardOfTopic(topic: string): number
 }
 
-const ACCESS_NAME = 'mqtt.region.squall.test'
+const ACCESS_NAMES = { public: 'mqtt.region.squall.test', vpc: 'mqtt.vpc.region.squall.test' } as const
 const CORES = 4
 
 /** Last byte of the first address of each role: a zone has room for as many machines as lie between two of them. */
@@ -82,6 +90,22 @@ function places(spec: RegionSpec, role: Role, perZone: number): readonly Place[]
   )
 }
 
+/** Machines that stand by, numbered on from those that are there. */
+function standbyPlaces(spec: RegionSpec, role: 'proxy' | 'broker', perZone: number): readonly Place[] {
+  const zones = zoneNames(spec.zones)
+  return spec.standby
+    .filter((each) => each.role === role)
+    .map(({ zone }, i, all) => {
+      const before = all.slice(0, i).filter((other) => other.zone === zone).length
+      return {
+        name: `${role}-${spec.zones * perZone + i + 1}`,
+        zone,
+        role,
+        host: `10.${zones.indexOf(zone) + 1}.0.${firstAddress[role] + perZone + before}`,
+      }
+    })
+}
+
 export function planRegion(spec: RegionSpec): RegionPlan {
   const { settings } = spec
   const counts = { topicShards: spec.topicShards, sessionShards: spec.sessionShards }
@@ -90,19 +114,34 @@ export function planRegion(spec: RegionSpec): RegionPlan {
   const nameserverPlaces = places(spec, 'nameserver', spec.nameserversPerZone)
   const brokerPlaces = places(spec, 'broker', spec.brokersPerZone)
   const proxyPlaces = places(spec, 'proxy', spec.proxiesPerZone)
-  const volumePlaces = places(spec, 'volume', 1)
+  const standbyBrokers = standbyPlaces(spec, 'broker', spec.brokersPerZone)
+  const standbyProxies = standbyPlaces(spec, 'proxy', spec.proxiesPerZone)
+  const isReplicated = spec.volumeKind === 'replicated'
+  const volumePlaces = isReplicated ? [] : places(spec, 'volume', 1)
+  const copyPlaces = isReplicated ? brokerPlaces : volumePlaces
   const dnsPlaces = places(spec, 'dns', 1)
   const balancerPlaces = places(spec, 'load-balancer', 1)
 
   const nameservers = nameserverPlaces.map(at(ports.nameserver)).map(({ address }) => address)
-  const copies = volumePlaces.map(at(ports.volume))
-  const targets = proxyPlaces.map(at(ports.mqtt))
-  const names = new Map([[ACCESS_NAME, balancerPlaces.map((place) => place.host)]])
+  const copies = copyPlaces.map(at(ports.volume))
+  const copyZones = copyPlaces.map(({ zone }) => zone)
+  const placement = (volume: number) => placementOf(spec.volumeKind, volume, copyZones)
+  const targets = [...proxyPlaces, ...standbyProxies].map((place) => ({ ...at(ports.mqtt)(place), zone: place.zone }))
+  // A machine has one address: a node's stands for its public one and for that in the virtual network.
+  const addresses = balancerPlaces.map((place) => place.host)
+  const names = (['public', 'vpc'] as const).map((access) => ({ name: ACCESS_NAMES[access], access, addresses }))
 
+  const brokerPeers = [...brokerPlaces, ...standbyBrokers].map(at(ports.handover))
+  const bootCopies = bootCopyServer({ settings })
+  const bootBrokerAlone = bootBroker({ counts, settings, nameservers, copies, placement, brokers: brokerPeers })
+  const withCopies: Boot = (host) => {
+    bootCopies(host)
+    return bootBrokerAlone(host)
+  }
   const boots: Record<Role, Boot> = {
-    volume: bootCopyServer({ settings }),
+    volume: bootCopies,
     nameserver: bootNameserver({ settings, shardCount: shardTotal(counts) }),
-    broker: bootBroker({ counts, settings, nameservers, copies }),
+    broker: isReplicated ? withCopies : bootBrokerAlone,
     proxy: bootProxy({ counts, settings, nameservers, access: spec.access }),
     dns: bootDnsServer({ settings, names }),
     'load-balancer': bootLoadBalancer({ settings, targets, port: ports.mqtt }),
@@ -111,9 +150,14 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     .flat()
     .map(({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role] }))
 
+  const standby = [...standbyBrokers, ...standbyProxies].map(
+    ({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role], standby: true }),
+  )
+
   return {
-    machines,
-    accessName: ACCESS_NAME,
+    machines: [...machines, ...standby],
+    accessName: ACCESS_NAMES.public,
+    accessNames: ACCESS_NAMES,
     dnsServers: dnsPlaces.map(at(ports.dns)).map(({ address }) => address),
     nameservers,
     brokers: brokerPlaces.map(at(ports.broker)),

@@ -19,6 +19,7 @@ const held: RunResult = {
   promises: promiseIds
     .slice(0, 4)
     .map((id) => (id === 'qos0-at-most-once' ? promise(id, { verdict: 'not-exercised', exercised: 0 }) : promise(id))),
+  notPromised: {},
   expected: { 'acked-survives': 'held', 'acked-delivered': 'held' },
   measures: {
     messagesPublished: 11_521,
@@ -172,6 +173,12 @@ describe('the summary of a run', () => {
     expect(expected).toMatch(/acked-survives +violated +tested 1,200 times, violated 3 times, as expected/)
   })
 
+  test('says where volumes of the kind never promised what was violated', () => {
+    const line = 'zonal volumes do not promise this: the one copy is gone'
+    expect(renderSummary({ ...violated, notPromised: { 'acked-survives': line } }, { colour: false, replay })).toContain(`\n    ${line}\n`)
+    expect(renderSummary(violated, { colour: false, replay })).not.toContain('do not promise')
+  })
+
   test('says what the auditor could not read', () => {
     const unread = { ...held, audit: { topics: 300, messages: 9, unanswered: ['data/1', 'data/2'], malformed: [] } }
     expect(renderSummary(unread, { colour: false, replay })).toContain('the auditor could not read 2 of 300 topics')
@@ -191,4 +198,28 @@ test('many runs get a line each and a sum', () => {
     4 runs in 12.3 s: 2 held, 1 violated, 1 broken off",
     ]
   `)
+})
+
+describe('the failover of the service', () => {
+  const failover = {
+    shards: 4,
+    ownerlessMs: 30_020,
+    routesMs: 480,
+    expiryMs: 120_000,
+    heartbeatIntervalMs: 30_000,
+    routePullIntervalMs: 20_000,
+  }
+
+  test('says how long shards had no owner and proxies did not know it, and by which settings', () => {
+    const text = renderSummary({ ...held, failover }, { colour: false, replay }).replace(/\s+/g, ' ')
+    expect(text).toContain('Failover of the service 4 shards were without an owner, for up to 30.02 s.')
+    expect(text).toContain('A silent broker is given up after 120 s (nameserver.expiryMs)')
+    expect(text).toContain('(nameserver.expiryMs), which the others learn with a heartbeat, every 30.00 s (broker.heartbeatIntervalMs).')
+    expect(text).toContain('Proxies knew the new owners up to 480 ms later. They ask after an error, and every 20.00 s')
+    expect(renderSummary({ ...held, failover: { ...failover, shards: 1 } }, { colour: false, replay })).toContain('1 shard was without')
+  })
+
+  test('is left out where no shard was taken over', () => {
+    expect(renderSummary(held, { colour: false, replay })).not.toContain('Failover')
+  })
 })

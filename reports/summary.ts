@@ -43,6 +43,7 @@ export function renderSummary(result: RunResult, options: SummaryOptions): strin
     ...(result.story.length > 0 ? [storyBlock(result.story, paint)] : []),
     promisesBlock(result, options, paint),
     recoveryBlock(result, paint),
+    failoverBlock(result, paint),
     messagesBlock(result, paint),
     verdictBlock(result, options, paint),
   ]
@@ -135,12 +136,12 @@ function promisesBlock(result: RunResult, options: SummaryOptions, paint: Paint)
     const found = notes.length === 0 ? paint(look, words) : `${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`
     return `  ${paint(look, mark)} ${promise.id.padEnd(20)} ${found}`
   })
-  const proofs = result.promises.flatMap((promise) => proof(promise, options, paint))
+  const proofs = result.promises.flatMap((promise) => proof(promise, result.notPromised[promise.id], options, paint))
   return [paint('bold', 'Promises'), ...lines, ...proofs].join('\n')
 }
 
 /** What proves that a promise was broken, for a few cases that differ. */
-function proof(promise: PromiseResult, options: SummaryOptions, paint: Paint): readonly string[] {
+function proof(promise: PromiseResult, notPromised: string | undefined, options: SummaryOptions, paint: Paint): readonly string[] {
   const bySignature = new Map<string, Violation>()
   for (const violation of promise.violations) if (!bySignature.has(violation.signature)) bySignature.set(violation.signature, violation)
   const shown = [...bySignature.values()].slice(0, VIOLATIONS_SHOWN)
@@ -158,7 +159,8 @@ function proof(promise: PromiseResult, options: SummaryOptions, paint: Paint): r
   ])
   const more = promise.violationCount - shown.length
   const rest = more > 0 ? [`    ${paint('dim', `… and ${count(more)} more of ${promise.id}`)}`] : []
-  return [...lines, ...rest, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
+  const excuse = notPromised === undefined ? [] : wrap(notPromised, WIDTH - 4).map((line) => `    ${paint('yellow', line)}`)
+  return [...lines, ...rest, ...excuse, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
 }
 
 function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
@@ -179,6 +181,18 @@ function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
   })
   const struck = facts.clientsStruck > 0 ? ` (${count(facts.clientsStruck)} were on a proxy that a fault struck)` : ''
   return [`${paint('bold', 'Recovery as clients felt it')}${paint('dim', struck)}`, paint('dim', head), ...lines].join('\n')
+}
+
+/** What of the way back the service took, and which settings decide it. */
+function failoverBlock({ failover }: RunResult, paint: Paint): string {
+  if (failover === undefined) return ''
+  const { shards, ownerlessMs, routesMs, expiryMs, heartbeatIntervalMs, routePullIntervalMs } = failover
+  const texts = [
+    `${count(shards)} ${shards === 1 ? 'shard was' : 'shards were'} without an owner, for up to ${duration(ownerlessMs)}. A silent broker is given up after ${duration(expiryMs)} (nameserver.expiryMs), which the others learn with a heartbeat, every ${duration(heartbeatIntervalMs)} (broker.heartbeatIntervalMs).`,
+    `Proxies knew the new owners up to ${duration(routesMs)} later. They ask after an error, and every ${duration(routePullIntervalMs)} (proxy.routePullIntervalMs).`,
+  ]
+  const lines = texts.flatMap((text) => wrap(text, WIDTH - 2).map((line) => paint('dim', `  ${line}`)))
+  return [paint('bold', 'Failover of the service'), ...lines].join('\n')
 }
 
 function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {

@@ -48,6 +48,8 @@ export interface FleetClient {
   readonly sessionExpirySeconds: number
   /** That of the profile where absent. */
   readonly keepaliveSeconds?: number
+  /** That of the profile where absent. */
+  readonly resolverCache?: ResolverCache
   /** A connection that it gives up stays open. */
   readonly leavesSocketsOpen: boolean
   readonly username?: string
@@ -324,7 +326,9 @@ export function bootFleet(config: FleetConfig): Boot {
       resolvers.set(cache, resolver)
       return resolver
     }
-    const devices = config.clients.map((spec, index) => new Device(machine, index, resolverFor(clientProfiles[spec.profile].resolverCache)))
+    const devices = config.clients.map(
+      (spec, index) => new Device(machine, index, resolverFor(spec.resolverCache ?? clientProfiles[spec.profile].resolverCache)),
+    )
     return {
       stop(done) {
         for (const device of devices) device.stop()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { catalogueEntry, catalogueNames } from './catalogue.ts'
 import { loadScenario, ScenarioProblem } from './load.ts'
-import { endOfFaultsMs } from './scenario.ts'
+import { endOfFaultsMs } from './timing.ts'
 
 function load(text: string, ...set: readonly string[]) {
   return loadScenario(text, { file: 'storm.yaml', name: 'storm', set })
@@ -58,8 +58,9 @@ describe('a scenario file', () => {
 
   test('says where it is wrong, what is allowed and what was likely meant, with the line and a caret under the place', () => {
     expect(problemsOf(outage.replace('zone-outage', 'zone-outge'))).toEqual([
-      'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, restart, power-loss, pause, partition, link, ' +
-        'connection-reset, sync-failure, disk-stall, clock-jump. Did you mean zone-outage?\n' +
+      'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, power-loss, pause, slow, partition, link, ' +
+        'datagram-loss, isolation, grey, sync-failure, disk-stall, disk-slow, disk-full, lying-sync, misdirected-write, disk-loss, clock-drift, nat-timeout, ' +
+        'dns-silent, dns-stale, fault-point, restart, connection-reset, clock-jump, bit-rot, address-change, rolling-upgrade, scale-in, scale-out, together. Did you mean zone-outage?\n' +
         '      - kind: zone-outge\n' +
         '              ^',
     ])
@@ -69,12 +70,12 @@ describe('a scenario file', () => {
     [
       'an unknown key',
       outage.replace('zone:', 'zoen:'),
-      'storm.yaml:4:5: faults.0.zoen: unknown key zoen. allowed: kind, zone, form, at, for. Did you mean zone?',
+      'storm.yaml:4:5: faults.0.zoen: unknown key zoen. allowed: kind, zone, form, slowdown, loss, over, at, for, every, times. Did you mean zone?',
     ],
     [
       'an unknown key at the top',
       `${outage}fauls: []\n`,
-      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, clients, workload, faults, budgets, expect. Did you mean faults?',
+      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, volumes, clients, workload, faults, budgets, expect. Did you mean faults?',
     ],
     ['a negative time', outage.replace('20s', '-20s'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20s'],
     ['a negative number as a time', outage.replace('20s', '-20'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20'],

@@ -4,12 +4,13 @@
  */
 import { type Document, isMap, isNode, isPair, isSeq, LineCounter, type Node, parseDocument, parse as parseYaml } from 'yaml'
 import type * as z from 'zod'
-import { machinesOf, regionSpec } from './cast.ts'
+import { standsAfterMs } from '../model/service-profiles.ts'
+import { regionSpec } from './cast.ts'
+import { faultProblems } from './fault-rules.ts'
 import { formatDuration } from './fields.ts'
 import { groupProblems } from './group-rules.ts'
-import { didYouMean } from './nearest.ts'
-import { endOfFaultsMs, latestEndMs, type Scenario, type ScenarioFault, scenarioSchema } from './scenario.ts'
-import { type Selector, SelectorProblem, select } from './selector.ts'
+import { type Scenario, scenarioSchema } from './scenario.ts'
+import { latestEndMs } from './timing.ts'
 
 /** What is wrong with a scenario, a text for each problem. */
 export class ScenarioProblem extends Error {
@@ -60,10 +61,23 @@ export function loadScenario(text: string, options: LoadOptions): Scenario {
 
   const parsed = scenarioSchema.safeParse(data)
   if (!parsed.success) throw report(withoutEchoes(parsed.error.issues.flatMap(problemsOf)), assignments)
-  const scenario: Scenario = { ...parsed.data, name: options.name }
-  const problems = [...groupProblems(scenario), ...regionProblems(scenario)]
+  const written: Scenario = { ...parsed.data, name: options.name }
+  const scenario = onceItStands(written)
+  const problems = [...groupProblems(written), ...faultProblems(written), ...regionProblems(scenario)]
   if (problems.length > 0) throw report(problems, assignments)
   return scenario
+}
+
+/** A region that takes its time to stand is given it, and everything in the scenario comes so much later. */
+function onceItStands(scenario: Scenario): Scenario {
+  const laterMs = standsAfterMs[scenario.region.profile]
+  if (laterMs === 0) return scenario
+  return {
+    ...scenario,
+    workload: { ...scenario.workload, warmUp: scenario.workload.warmUp + laterMs },
+    faults: scenario.faults.map((fault) => ({ ...fault, at: fault.at + laterMs })),
+    clients: scenario.clients.map((group) => ({ ...group, away: group.away.map((period) => ({ ...period, at: period.at + laterMs })) })),
+  }
 }
 
 /** A key that was misspelt is not missing as well. Misspelt keys come first: they explain most. */
@@ -83,30 +97,9 @@ function plain(message: string): string {
   return message.replace(/\s+/g, ' ').replace(/^(.)/, (first) => first.toLowerCase())
 }
 
-/** What the schema cannot know: whether the region has what a fault is for, whether a fault ends, and whether messages are kept until they are audited. */
+/** What the schema cannot know: whether messages are kept until they are audited. */
 function regionProblems(scenario: Scenario): readonly Problem[] {
-  const machines = machinesOf(scenario)
-  const zones = [...new Set(machines.map((machine) => machine.zone))].filter((zone) => zone.startsWith('az'))
   const problems: Problem[] = []
-  scenario.faults.forEach((fault, index) => {
-    const path: Path = ['faults', index]
-    if (fault.kind === 'zone-outage' && !zones.includes(fault.zone)) {
-      const text = `the region has no zone ${fault.zone}. allowed: ${zones.join(', ')}${didYouMean(fault.zone, zones)}`
-      problems.push({ path: [...path, 'zone'], text })
-    }
-    for (const [field, selector] of selectorsOf(fault)) {
-      try {
-        select(selector, machines, () => 0)
-      } catch (error) {
-        if (!(error instanceof SelectorProblem)) throw error
-        problems.push({ path: [...path, field], text: error.message })
-      }
-    }
-    const endless = 'for' in faultShape[fault.kind] && (fault as { readonly for?: number }).for === undefined
-    if (endless && endOfFaultsMs(scenario) <= fault.at) {
-      problems.push({ path, text: `this fault has no time to work: give it "for: 30s", or give the workload a duration` })
-    }
-  })
   const { retentionMs } = regionSpec(scenario).settings.broker
   const neededMs = latestEndMs(scenario)
   if (retentionMs < neededMs) {
@@ -114,22 +107,6 @@ function regionProblems(scenario: Scenario): readonly Problem[] {
     problems.push({ path: ['region', 'settings', 'broker', 'retentionMs'], text })
   }
   return problems
-}
-
-const faultShape = Object.fromEntries(
-  scenarioSchema.shape.faults.unwrap().element.options.map((option) => [option.shape.kind.value, option.shape]),
-) as Record<ScenarioFault['kind'], object>
-
-/** The selectors of a fault with the keys they stand under. */
-function selectorsOf(fault: ScenarioFault): readonly (readonly [string, Selector])[] {
-  if ('machines' in fault) return [['machines', fault.machines]]
-  if ('from' in fault) {
-    return [
-      ['from', fault.from],
-      ['to', fault.to],
-    ]
-  }
-  return []
 }
 
 function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {

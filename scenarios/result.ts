@@ -4,6 +4,7 @@ import type { PromiseId, PromiseResult } from '../checks/promise.ts'
 import type { HistoryEntry } from '../model/world.ts'
 import type { AuditReport } from './auditor.ts'
 import type { RunFacts } from './facts.ts'
+import type { Failover } from './failover.ts'
 import type { Expectation } from './scenario.ts'
 import type { StoryLine } from './story.ts'
 
@@ -17,9 +18,13 @@ export interface RunResult {
   readonly seed: number
   readonly verdict: Verdict
   readonly promises: readonly PromiseResult[]
+  /** Why volumes of the run's kind never promised what was violated, where that is so. */
+  readonly notPromised: Readonly<Partial<Record<PromiseId, string>>>
   readonly expected: Readonly<Partial<Record<PromiseId, Expectation>>>
   readonly measures: Measures
   readonly facts: RunFacts
+  /** Where a fault struck owners of shards and recording was on. */
+  readonly failover?: Failover
   readonly audit: AuditReport
   /** Equal for equal runs; hex. */
   readonly digest: string

@@ -5,11 +5,11 @@
  *
  * A run is a pure function of scenario and seed. There is no clock in here: how long it took is for the caller to know.
  */
-import seedrandom from 'seedrandom'
 import { type Checks, createChecks } from '../checks/checks.ts'
 import { decodePayload } from '../checks/payload.ts'
 import type { ClientFacts } from '../checks/state.ts'
-import { clientProfiles, detectionBoundMs } from '../model/client/profiles.ts'
+import { detectionBoundMs } from '../model/client/profile.ts'
+import { clientProfiles } from '../model/client/profiles.ts'
 import { planRegion, type RegionPlan } from '../model/region.ts'
 import { ports } from '../model/settings.ts'
 import type { Fault } from '../model/world.ts'
@@ -18,20 +18,16 @@ import { type AuditReport, bootAuditor } from './auditor.ts'
 import { auditorMachine, clientMachines, machinesOf, regionSpec } from './cast.ts'
 import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
+import { gatherFailover } from './failover.ts'
+import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
+import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
 import { type RunResult, verdictOf } from './result.ts'
-import {
-  AUDIT_BUDGET_MS,
-  CLIENTS_STAGGER_SHARE,
-  CLIENTS_START_SHARE,
-  DRAIN_BUDGET_MS,
-  endOfFaultsMs,
-  expectations,
-  type Scenario,
-  type ScenarioFault,
-} from './scenario.ts'
-import { type Selectable, select } from './selector.ts'
+import { AUDIT_BUDGET_MS, CLIENTS_STAGGER_SHARE, CLIENTS_START_SHARE, DRAIN_BUDGET_MS, expectations, type Scenario } from './scenario.ts'
+import type { Selectable } from './selector.ts'
 import { tellStory } from './story.ts'
+import { endOfFaultsMs } from './timing.ts'
+import { VolumeStrains } from './volume-strains.ts'
 import { planClients } from './workload.ts'
 
 export interface RunOptions {
@@ -58,6 +54,7 @@ class Run {
   private readonly clients: readonly FleetClient[]
   private readonly world: SimWorld
   private readonly statistics = createFleetStatistics()
+  private readonly strains: VolumeStrains
   private readonly endOfFaultsUs: number
   private readonly endOfPublishingUs: number
   private entriesPassed = 0
@@ -69,6 +66,7 @@ class Run {
     const plan = planRegion(regionSpec(scenario))
     this.plan = options.region?.(plan) ?? plan
     this.machines = machinesOf(scenario, plan)
+    this.strains = new VolumeStrains(scenario.volumes.kind, plan.shardCount, this.machines)
     const { warmUp, settle } = scenario.workload
     this.clients = planClients(scenario.clients, {
       startAtMs: warmUp * CLIENTS_START_SHARE,
@@ -107,6 +105,7 @@ class Run {
 
     const expected = expectations(scenario)
     const { digest, events } = world.counters()
+    const failover = gatherFailover(world.history, world.machines, settings)
     return {
       scenario: scenario.name,
       title: scenario.title,
@@ -114,9 +113,16 @@ class Run {
       seed: options.seed,
       verdict: verdictOf(promises, expected),
       promises,
+      notPromised: Object.fromEntries(
+        promises.flatMap(({ id, verdict }) => {
+          const line = verdict === 'violated' ? this.strains.notPromised(id) : undefined
+          return line === undefined ? [] : [[id, line]]
+        }),
+      ),
       expected: Object.fromEntries(expected),
       measures: checks.measures(),
       facts: gatherFacts(world.history, world.machines),
+      ...(failover === undefined ? {} : { failover }),
       audit,
       digest,
       events,
@@ -131,10 +137,10 @@ class Run {
   private build(): void {
     const { world, plan, statistics } = this
     for (const machine of plan.machines) world.addMachine(machine)
-    for (const { name, zone, role, address, firstClient, count } of clientMachines(this.scenario)) {
+    for (const { name, zone, role, address, firstClient, count, group } of clientMachines(this.scenario)) {
       const boot = bootFleet({
         clients: this.clients.slice(firstClient, firstClient + count),
-        accessName: plan.accessName,
+        accessName: plan.accessNames[this.scenario.clients[group]!.access],
         port: ports.mqtt,
         dnsServers: plan.dnsServers,
         publishUntilMs: this.endOfPublishingUs / US_PER_MS,
@@ -145,17 +151,27 @@ class Run {
   }
 
   private scheduleFaults(): void {
-    const { world, options, scenario } = this
-    for (const [index, planned] of scenario.faults.entries()) {
-      const draw = seedrandom.alea(`${options.seed} fault ${index}`)
-      const fault = faultOf(planned, this.machines, (bound) => Math.floor(draw() * bound))
-      const lastingMs = 'for' in planned ? planned.for : undefined
-      const atUs = planned.at * US_PER_MS
-      const endUs = lastingMs === undefined ? this.endOfFaultsUs : Math.min(this.endOfFaultsUs, atUs + lastingMs * US_PER_MS)
-      world.at(atUs, () => {
-        const heal = world.apply(fault)
-        world.at(Math.max(endUs, atUs), heal)
-      })
+    const { world } = this
+    const endOfFaultsMs = this.endOfFaultsUs / US_PER_MS
+    for (const firing of firingsOf(this.scenario.faults, endOfFaultsMs)) world.at(firing.atMs * US_PER_MS, () => this.fire(firing))
+  }
+
+  private fire(firing: Firing): void {
+    const { world, machines, options } = this
+    const due = whatFires(firing, { machines, seed: options.seed, isRunning: (machine) => world.isRunning(machine) })
+    if ('wanted' in due) {
+      world.foundNobody(due.kind, due.wanted)
+      return
+    }
+    const lasts = isLasting(firing.planned)
+    const put = (fault: Fault) => {
+      const heal = world.apply(fault)
+      if (lasts) world.at(firing.endMs * US_PER_MS, heal)
+    }
+    for (const { afterMs, fault } of due) {
+      const atMs = firing.atMs + afterMs
+      if (afterMs === 0) put(fault)
+      else if (!lasts || atMs < firing.endMs) world.at(atMs * US_PER_MS, () => put(fault))
     }
   }
 
@@ -166,6 +182,7 @@ class Run {
     world.observe({
       onFault: (...event) => {
         this.passEntries(checks)
+        this.strains.onFault(event[0], event[1])
         checks.world.onFault?.(...event)
       },
       onProcessStarted: (...event) => {
@@ -266,33 +283,6 @@ function factsOf(client: FleetClient, maximumKeepaliveSeconds: number): ClientFa
     sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
     detectionOpenMs: detectionBoundMs(profile, true, keepaliveSeconds),
     detectionIdleMs: detectionBoundMs(profile, false, keepaliveSeconds),
-  }
-}
-
-/** The fault that a World takes, with its selectors drawn. */
-function faultOf(planned: ScenarioFault, machines: readonly Selectable[], below: (bound: number) => number): Fault {
-  const pick = (selector: Parameters<typeof select>[0]): readonly string[] => select(selector, machines, below)
-  switch (planned.kind) {
-    case 'zone-outage':
-      return { kind: planned.kind, zone: planned.zone, form: planned.form }
-    case 'partition':
-      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to), bothWays: planned.bothWays }
-    case 'link':
-      return {
-        kind: planned.kind,
-        from: pick(planned.from),
-        to: pick(planned.to),
-        addedLatencyMs: planned.addedLatency,
-        lossProbability: planned.loss,
-      }
-    case 'connection-reset':
-      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to) }
-    case 'sync-failure':
-      return { kind: planned.kind, machines: pick(planned.machines), probability: planned.probability }
-    case 'clock-jump':
-      return { kind: planned.kind, machines: pick(planned.machines), byMs: planned.by }
-    default:
-      return { kind: planned.kind, machines: pick(planned.machines) }
   }
 }
 

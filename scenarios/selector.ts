@@ -29,6 +29,8 @@ export interface Selectable {
   readonly name: string
   readonly zone: string
   readonly role: string
+  /** It is planned, and switched on by a fault only. */
+  readonly standby?: boolean
 }
 
 /** Roles that faults reach only when they are named: they stand outside the region. */
@@ -83,7 +85,12 @@ function distinct(values: readonly string[]): readonly string[] {
   return [...new Set(values)]
 }
 
-function matchOne(text: string | Criteria, machines: readonly Selectable[], below: (bound: number) => number): readonly string[] {
+function matchOne(
+  text: string | Criteria,
+  machines: readonly Selectable[],
+  below: (bound: number) => number,
+  isAlive: ((machine: string) => boolean) | undefined,
+): readonly string[] {
   const criteria = typeof text === 'string' ? parseText(text) : text
   const zones = distinct(machines.map((machine) => machine.zone))
   const roles = distinct(machines.map((machine) => machine.role))
@@ -105,21 +112,29 @@ function matchOne(text: string | Criteria, machines: readonly Selectable[], belo
     .map((machine) => machine.name)
   const words = typeof text === 'string' ? `"${text}"` : JSON.stringify(text)
   if (matching.length === 0) throw new SelectorProblem(`${words} matches no machine of the region. machines: ${names.join(', ')}`)
-  if (criteria.count === undefined) return matching
+  const alive = isAlive === undefined ? matching : matching.filter(isAlive)
+  if (criteria.count === undefined) return alive.length === 0 ? [] : matching
   if (criteria.count > matching.length) {
     throw new SelectorProblem(`${words} asks for ${criteria.count} machines and only ${matching.length} match: ${matching.join(', ')}`)
   }
-  const left = [...matching]
+  const left = [...alive]
   const drawn: string[] = []
-  while (drawn.length < criteria.count) drawn.push(...left.splice(below(left.length), 1))
+  while (drawn.length < criteria.count && left.length > 0) drawn.push(...left.splice(below(left.length), 1))
   return drawn.sort()
 }
 
 /**
  * The names of the machines that a selector stands for. `below(n)` draws an integer in [0, n).
- * @throws SelectorProblem when it can match nothing.
+ *
+ * With `isAlive` a number is drawn from those alive, as many as there are; without a number it stands for all that match, where one of them at least is alive. None otherwise.
+ * @throws SelectorProblem when it can match nothing, whoever is alive.
  */
-export function select(selector: Selector, machines: readonly Selectable[], below: (bound: number) => number): readonly string[] {
-  if (Array.isArray(selector)) return distinct(selector.flatMap((one) => matchOne(one, machines, below)))
-  return matchOne(selector as string | Criteria, machines, below)
+export function select(
+  selector: Selector,
+  machines: readonly Selectable[],
+  below: (bound: number) => number,
+  isAlive?: (machine: string) => boolean,
+): readonly string[] {
+  if (Array.isArray(selector)) return distinct(selector.flatMap((one) => matchOne(one, machines, below, isAlive)))
+  return matchOne(selector as string | Criteria, machines, below, isAlive)
 }

@@ -7,6 +7,7 @@
 import type { ServiceEvent } from '../model/events.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
 import { ClientPlaces, isInstant, strikes } from './facts.ts'
+import { faultText, listNames } from './fault-text.ts'
 
 export type StoryTone = 'fault' | 'heal' | 'notice' | 'move' | 'client' | 'trouble'
 
@@ -33,12 +34,6 @@ function formatSeconds(timeUs: number): string {
   return `${(timeUs / 1_000_000).toFixed(timeUs < 10_000_000 ? 2 : 1)} s`
 }
 
-function listNames(names: readonly string[], limit = 4): string {
-  if (names.length <= 1) return names.join('')
-  const shown = names.length > limit ? [...names.slice(0, limit - 1), `${names.length - limit + 1} others`] : [...names]
-  return `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
-}
-
 /** After so long without another one, what comes is told as something new. */
 const PAUSE_US = 4_000_000
 
@@ -57,42 +52,6 @@ function until(thread: Thread): string {
   return thread.count > 1 && spread >= 100_000 ? `, the last ${formatSeconds(spread)} later` : ''
 }
 
-export function faultText(fault: Fault, phase: 'applied' | 'healed'): string {
-  const gone = phase === 'applied'
-  switch (fault.kind) {
-    case 'zone-outage':
-      if (fault.form === 'power') return gone ? `zone ${fault.zone} loses power` : `zone ${fault.zone} has power again`
-      return gone ? `zone ${fault.zone} is cut off from everything else` : `zone ${fault.zone} is connected again`
-    case 'crash':
-      return gone ? `the process of ${listNames(fault.machines)} dies` : `the process of ${listNames(fault.machines)} is started again`
-    case 'restart':
-      return `the process of ${listNames(fault.machines)} dies and is started again at once`
-    case 'power-loss':
-      return gone ? `${listNames(fault.machines)} loses power` : `${listNames(fault.machines)} has power again`
-    case 'pause':
-      return gone ? `the process of ${listNames(fault.machines)} stands still` : `the process of ${listNames(fault.machines)} runs on`
-    case 'partition':
-      if (!gone) return `packets from ${listNames(fault.from)} reach ${listNames(fault.to)} again`
-      return `no packet from ${listNames(fault.from)} reaches ${listNames(fault.to)}${fault.bothWays ? ', nor the other way' : ''}`
-    case 'link': {
-      if (!gone) return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is as before`
-      const harm = [
-        ...(fault.addedLatencyMs > 0 ? [`${fault.addedLatencyMs} ms slower`] : []),
-        ...(fault.lossProbability > 0 ? [`losing ${(fault.lossProbability * 100).toFixed(1)}% of packets`] : []),
-      ]
-      return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is ${harm.join(' and ')}`
-    }
-    case 'connection-reset':
-      return `every connection between ${listNames(fault.from)} and ${listNames(fault.to)} is reset`
-    case 'sync-failure':
-      return gone ? `disk syncs fail on ${listNames(fault.machines)}` : `disk syncs work again on ${listNames(fault.machines)}`
-    case 'disk-stall':
-      return gone ? `the disk of ${listNames(fault.machines)} stalls` : `the disk of ${listNames(fault.machines)} works again`
-    case 'clock-jump':
-      return `the clock of ${listNames(fault.machines)} jumps ${Math.abs(fault.byMs) / 1000} s ${fault.byMs < 0 ? 'back' : 'ahead'}`
-  }
-}
-
 class Teller {
   private readonly lines: StoryLine[] = []
   private threads = new Map<string, Thread>()
@@ -101,6 +60,8 @@ class Teller {
   private readonly places = new ClientPlaces()
   /** Copies that a broker holds for gone, as `volume/copy/broker`. */
   private readonly copiesGone = new Set<string>()
+  /** When each backup point was taken, as `volume/offset`. */
+  private readonly backupsTaken = new Map<string, number>()
   /** Shards that got a new owner in this phase. */
   private readonly moved = new Set<number>()
   /** Clients that lost their connection in this phase, and have none yet. */
@@ -132,6 +93,15 @@ class Teller {
         this.beginPhase(timeUs)
         this.lines.push({ timeUs, tone: 'heal', text: faultText(event.fault, 'healed') })
         return
+      case 'fault-found-nobody':
+        this.lines.push({ timeUs, tone: 'notice', text: `${event.faultKind} was due for ${event.wanted}, and no such machine is running` })
+        return
+      case 'process-started':
+        if (event.version !== undefined && event.version > 1) {
+          const text = (thread: Thread): string => `${verb(thread.who, 'runs', 'run')} version ${event.version}`
+          this.add(`version ${event.version}`, timeUs, machine, machine, 'move', text)
+        }
+        return
       case 'process-ended':
         if (event.cause === 'threw')
           this.lines.push({ timeUs, tone: 'trouble', text: `a handler of ${machine} throws: ${firstLine(event.error)}` })
@@ -146,6 +116,17 @@ class Teller {
       case 'connections-reset': {
         const tell = ({ count, who }: Thread): string => `${verb(who, 'resets', 'reset')} ${plural(count, 'connection')} to ${event.target}`
         this.add(`reset ${event.target}`, timeUs, machine, event.target, 'notice', tell).count += event.count - 1
+        return
+      }
+      case 'slow-start-began': {
+        const { target, durationMs } = event
+        const tell = ({ who }: Thread): string => `${verb(who, 'lets', 'let')} ${target} in slowly, over ${durationMs / 1000} s`
+        this.add(`slow start ${target}`, timeUs, machine, target, 'move', tell)
+        return
+      }
+      case 'target-draining': {
+        const tell = ({ who }: Thread): string => `${verb(who, 'sends', 'send')} nothing new to ${event.target}, which keeps what it has`
+        this.add(`drain ${event.target}`, timeUs, machine, event.target, 'move', tell)
         return
       }
       case 'answer-changed':
@@ -190,13 +171,65 @@ class Teller {
         )
         return
       case 'volume-lost':
+        this.add(`volume lost ${event.reason}`, timeUs, machine, `${event.volume}`, 'notice', (thread) => {
+          const shards = plural(thread.what.size, 'shard')
+          if (event.reason === 'unreachable')
+            return `${verb(thread.who, 'gives', 'give')} up ${shards}, out of reach of the copies${until(thread)}`
+          const why = event.reason === 'destroyed' ? 'whose only copy has come back empty' : 'that moved away'
+          return `${verb(thread.who, 'closes', 'close')} ${shards} ${why}${until(thread)}`
+        })
+        return
+      case 'volume-health-changed': {
+        const words = {
+          whole: 'whole again',
+          degraded: 'degraded: a majority of the copies is left',
+          stopped: 'without a majority of its copies',
+        }
         this.add(
-          'volume lost',
+          `health ${event.health}`,
           timeUs,
           machine,
           `${event.volume}`,
-          'notice',
-          (thread) => `${verb(thread.who, 'closes', 'close')} ${plural(thread.what.size, 'shard')} that moved away${until(thread)}`,
+          event.health === 'whole' ? 'move' : 'notice',
+          (thread) =>
+            `${plural(thread.what.size, 'volume')} ${thread.what.size === 1 ? 'is' : 'are'} ${words[event.health]}${until(thread)}`,
+        )
+        return
+      }
+      case 'copy-health-changed':
+        if (event.health !== 'slow') return
+        this.add(
+          `slow ${event.copy}`,
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'trouble',
+          (thread) =>
+            `${verb(thread.who, 'finds', 'find')} the copy on ${event.copy} of ${plural(thread.what.size, 'volume')} slow${until(thread)}`,
+        )
+        return
+      case 'volume-restored': {
+        const takenUs = this.backupsTaken.get(`${event.volume}/${event.offset}`)
+        const point = takenUs === undefined ? '' : ` of ${formatSeconds(takenUs)}`
+        const text = `volume ${event.volume} goes back to its backup point${point} (offset ${event.offset}) on ${event.from}: what came after is lost`
+        this.lines.push({ timeUs, tone: 'trouble', text })
+        return
+      }
+      case 'backup-taken': {
+        const key = `${event.volume}/${event.offset}`
+        if (!this.backupsTaken.has(key)) this.backupsTaken.set(key, timeUs)
+        return
+      }
+      case 'shard-handed-over':
+        this.add(
+          `handed over ${event.why}`,
+          timeUs,
+          machine,
+          `${event.shard}`,
+          'move',
+          (thread) =>
+            `${verb(thread.who, 'hands', 'hand')} ${plural(thread.what.size, 'shard')} over in order${event.why === 'stopping' ? ' and stops' : ', for a fair spread'}${until(thread)}`,
+          PAUSE_US * 4,
         )
         return
       case 'copy-state-changed':

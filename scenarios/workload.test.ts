@@ -11,6 +11,7 @@ function group(fields: Partial<ClientGroup>): ClientGroup {
     profile: 'recommended',
     version: 5,
     cleanStart: false,
+    access: 'public',
     leavesSocketsOpen: false,
     publish: { qos: 1, every: 1000, payloadBytes: 64, retain: false },
     subscribe: { qos: 1, topics: 'ring', noLocal: false },

@@ -23,13 +23,23 @@ interface Waiting {
   readonly argument: number
 }
 
+/** What several slowdowns at once come to. */
+export function product(factors: readonly number[]): number {
+  let all = 1
+  for (const factor of factors) all *= factor
+  return all
+}
+
 export class Processor implements EventTarget, Worker {
+  /** How many times as long work takes as it should. */
+  slowdown = 1
   private readonly kernel: Kernel
   private readonly code: number
   private readonly busyUntilUs: Float64Array
   /** From when on a handler may run at once; never, while there is a line or a pause. */
   private readyAtUs = 0
   private coreFreeAtUs = 0
+  private readonly factors: number[] = []
   private line: Waiting[] = []
   private paused = false
   private wakeAtUs = -1
@@ -63,6 +73,16 @@ export class Processor implements EventTarget, Worker {
     for (let i = 1; i < busy.length; i++) if (busy[i]! < freeAtUs) freeAtUs = busy[i]!
     this.coreFreeAtUs = freeAtUs
     if (this.readyAtUs !== Number.POSITIVE_INFINITY) this.readyAtUs = freeAtUs
+  }
+
+  /** Makes all work take so many times as long, until the returned function is called. */
+  slow(factor: number): () => void {
+    this.factors.push(factor)
+    this.slowdown = product(this.factors)
+    return () => {
+      this.factors.splice(this.factors.indexOf(factor), 1)
+      this.slowdown = product(this.factors)
+    }
   }
 
   pause(): void {

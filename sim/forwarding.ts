@@ -12,7 +12,7 @@ import type { Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
 import { kindsPerMachine, PASSING, RESET } from './event-kinds.ts'
 import { type DelayTable, delayOf, medianOf, secondDelayOf } from './latency.ts'
-import { dropped, type LinkEnd, type LinkRules, type Verdict } from './link-rules.ts'
+import { dropped, type LinkEnd, type LinkRules, type PacketKind, type Verdict } from './link-rules.ts'
 import type { Machine } from './machine.ts'
 import type { EventTarget } from './queue.ts'
 import type { Route } from './route.ts'
@@ -33,6 +33,8 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   private outbound: ConnectionEnd | undefined = undefined
   private inboundTable: DelayTable | undefined = undefined
   private outboundTable: DelayTable | undefined = undefined
+  /** The outer end that cannot be reached any more, if one has gone silent. */
+  private silent: Connection | undefined = undefined
 
   constructor(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler) {
     this.machine = machine
@@ -104,6 +106,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const server = outer.peer!
     const { network } = this.machine
     this.state = 'joined'
+    const hasGoneSilent = client.route.broken
     this.inboundTable = network.delaysBetween(client.machine, this.machine)
     this.outboundTable = network.delaysBetween(this.machine, server.machine)
     this.typicalUs = medianOf(this.inboundTable) + medianOf(this.outboundTable)
@@ -116,6 +119,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const clientOpensUs = inner.lastArrivalUs
     inner.join(server, toServer, 0)
     outer.join(client, toClient, clientOpensUs)
+    if (hasGoneSilent) client.goSilent()
   }
 
   onData(): void {}
@@ -134,27 +138,31 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     return delayOf(this.inboundTable!, draw) + secondDelayOf(this.outboundTable!, draw)
   }
 
-  verdict(rules: LinkRules, from: LinkEnd, to: LinkEnd, draw: number): Verdict {
-    const first = rules.verdict(from, this.machine, draw)
+  verdict(rules: LinkRules, from: LinkEnd, to: LinkEnd, draw: number, kind: PacketKind): Verdict {
+    const first = rules.verdict(from, this.machine, draw, kind)
     if (first === dropped) return dropped
-    const second = rules.verdict(this.machine, to, Math.imul(draw, 0x7feb352d) ^ (draw >>> 15))
+    const second = rules.verdict(this.machine, to, Math.imul(draw, 0x7feb352d) ^ (draw >>> 15), kind)
     return second === dropped ? dropped : first + second
   }
 
   isCut(rules: LinkRules, from: LinkEnd, to: LinkEnd): boolean {
-    return rules.isCut(from, this.machine) || rules.isCut(this.machine, to)
+    return rules.isCut(from, this.machine, 'stream') || rules.isCut(this.machine, to, 'stream')
   }
 
   passing(from: Connection, fromMachine: LinkEnd, reason: 'ended' | 'reset'): void {
-    if (this.state !== 'joined' || this.machine.network.rules.isCut(fromMachine, this.machine)) return
+    if (this.state !== 'joined' || this.machine.network.rules.isCut(fromMachine, this.machine, 'stream')) return
     const { kernel } = this.machine
     const delayUs = fromMachine === this.machine ? 0 : medianOf(from === this.inbound ? this.inboundTable! : this.outboundTable!)
     this.tell(reason, kernel.departureUs() + delayUs)
   }
 
+  silence(end: Connection): void {
+    this.silent = end
+  }
+
   turnAway(from: Connection, fromMachine: LinkEnd): void {
     const { rules } = this.machine.network
-    if (!this.machine.isOn || rules.isCut(fromMachine, this.machine) || rules.isCut(this.machine, fromMachine)) return
+    if (!this.machine.isOn || rules.isCut(fromMachine, this.machine, 'stream') || rules.isCut(this.machine, fromMachine, 'stream')) return
     const { kernel } = this.machine
     const end = from === this.inbound ? this.inbound : this.outbound!
     const legUs = medianOf(from === this.inbound ? this.inboundTable! : this.outboundTable!)
@@ -186,7 +194,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
 
   private sendReset(end: ConnectionEnd): void {
     const { kernel, network } = this.machine
-    if (end.state === 'closed' || network.rules.isCut(this.machine, end.machine)) return
+    if (end.state === 'closed' || end === this.silent || network.rules.isCut(this.machine, end.machine, 'stream')) return
     const legUs = medianOf(end === this.inbound ? this.inboundTable! : this.outboundTable!)
     kernel.schedule(kernel.departureUs() + legUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)
   }

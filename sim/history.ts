@@ -38,8 +38,12 @@ export class History {
     this.tell((observer) => observer.onFault?.(fault, phase, this.kernel.nowUs))
   }
 
-  processStarted(machine: string, bootId: number): void {
-    this.recordWorld(machine, { kind: 'process-started', bootId })
+  foundNobody(faultKind: Fault['kind'], wanted: string): void {
+    this.recordWorld(worldName, { kind: 'fault-found-nobody', faultKind, wanted })
+  }
+
+  processStarted(machine: string, bootId: number, version: number): void {
+    this.recordWorld(machine, version === 1 ? { kind: 'process-started', bootId } : { kind: 'process-started', bootId, version })
     this.tell((observer) => observer.onProcessStarted?.(machine, this.kernel.nowUs))
   }
 

@@ -163,7 +163,7 @@ export class SimHost implements Host, Guest {
 
   work(kind: WorkKind, units: number): void {
     const { kernel } = this.place
-    if (kernel.current === this) kernel.workUs += Math.round(this.services.prices[kind] * units)
+    if (kernel.current === this) kernel.workUs += Math.round(this.services.prices[kind] * units * this.place.processor.slowdown)
   }
 
   record(event: RecordedEvent): void {
@@ -171,6 +171,7 @@ export class SimHost implements Host, Guest {
   }
 
   perturb(point: string): boolean {
+    if (this.place.faultPoints.strikes(point)) return true
     const probability = this.services.perturbationProbability
     if (probability === 0) return false
     return this.services.streams.stream(this.machine, `perturb/${point}`).next() < probability

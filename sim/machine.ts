@@ -11,7 +11,8 @@ import type { WallClock } from './clock.ts'
 import { Processor, type Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
 import type { SimDisk } from './disk.ts'
-import { kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STOP } from './event-kinds.ts'
+import { ADDRESS_CHANGED, kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STOP, UPGRADED } from './event-kinds.ts'
+import type { FaultPoints } from './fault-points.ts'
 import type { Joint } from './forwarding.ts'
 import type { EndCause, History, SocketTap } from './history.ts'
 import type { SimHost } from './host.ts'
@@ -71,16 +72,23 @@ export class Machine implements LinkEnd, EventTarget {
   readonly listeners = new Map<number, SimListener>()
   readonly datagramSockets = new Map<number, SimDatagramSocket>()
   readonly joints = new Set<Joint>()
+  readonly faultPoints: FaultPoints
   disk!: SimDisk
+  /** Where the network finds it now: the address of its plan, until it is given another one. */
+  networkAddress: string
   process: SimHost | undefined = undefined
 
   private readonly newHost: (machine: Machine, bootId: number) => SimHost
   private program: Process | undefined = undefined
   private boots = 0
-  private offReasons = 0
+  private version = 1
+  private upgrade: { readonly downUs: number } | undefined = undefined
+  private addressChanges = 0
+  private offReasons: number
   private downReasons = 0
   private pauseReasons = 0
   private isStopped = false
+  private isStandby: boolean
   private ephemeralPort = 0
 
   constructor(
@@ -92,6 +100,7 @@ export class Machine implements LinkEnd, EventTarget {
       readonly history: History
       readonly tap: SocketTap
       readonly clock: WallClock
+      readonly faultPoints: FaultPoints
       readonly newHost: (machine: Machine, bootId: number) => SimHost
     },
   ) {
@@ -104,6 +113,10 @@ export class Machine implements LinkEnd, EventTarget {
     this.tap = world.tap
     this.clock = world.clock
     this.newHost = world.newHost
+    this.faultPoints = world.faultPoints
+    this.networkAddress = spec.address
+    this.isStandby = spec.standby === true
+    this.offReasons = this.isStandby ? 1 : 0
     this.processor = new Processor(world.kernel, index, spec.cores)
   }
 
@@ -135,11 +148,12 @@ export class Machine implements LinkEnd, EventTarget {
     const host = this.newHost(this, ++this.boots)
     this.process = host
     kernel.note(this.index * kindsPerMachine + PROCESS_STARTED, this.boots)
-    this.history.processStarted(this.spec.name, this.boots)
+    this.history.processStarted(this.spec.name, this.boots, this.version)
     kernel.current = host
     kernel.workUs = 0
     try {
-      this.program = this.spec.boot(host)
+      const { boot, upgraded } = this.spec
+      this.program = this.version > 1 && upgraded !== undefined ? upgraded(host) : boot(host)
       kernel.leave(this.processor)
     } catch (error) {
       if (error instanceof ObserverFailure) throw error
@@ -188,8 +202,45 @@ export class Machine implements LinkEnd, EventTarget {
     }
   }
 
+  /** Takes the disk away with all that was on it, and the power with it, until the returned function is called. */
+  loseDisk(): () => void {
+    const powerBack = this.holdOff()
+    this.history.powerLost(this.spec.name, this.disk.erase())
+    return powerBack
+  }
+
+  /** Switches on a machine that stands by. Does nothing to one that does not. */
+  commission(): void {
+    if (!this.isStandby) return
+    this.isStandby = false
+    this.offReasons--
+    this.boot()
+  }
+
+  /** Ends the process as `stop` does; its next version starts `downUs` after it has ended. One that is not running starts as the next version. */
+  upgradeWithin(withinUs: number, downUs: number): void {
+    if (this.upgrade !== undefined) return
+    this.upgrade = { downUs }
+    if (this.process === undefined) this.scheduleUpgraded()
+    else this.end(withinUs)
+  }
+
+  /** Gives it a new address, of those that providers share among their customers (RFC 6598); what it has open goes silent. */
+  changeAddress(): void {
+    const { index, kernel, network } = this
+    this.addressChanges++
+    for (const end of this.connections.all()) end.goSilent()
+    network.move(this, `100.${64 + (this.addressChanges & 63)}.${(index >>> 8) & 255}.${index & 255}`)
+    kernel.note(index * kindsPerMachine + ADDRESS_CHANGED, this.addressChanges)
+  }
+
   /** Ends the process in its own way, and by force after `withinUs`. It stays down. */
   stop(withinUs: number): void {
+    this.upgrade = undefined
+    this.end(withinUs)
+  }
+
+  private end(withinUs: number): void {
     this.isStopped = true
     const { process: running, program, kernel } = this
     if (running === undefined) return
@@ -209,12 +260,23 @@ export class Machine implements LinkEnd, EventTarget {
     kernel.schedule(kernel.nowUs, code, asked, undefined, 0)
   }
 
-  fire(_kind: number, payload: unknown): void {
-    if (this.process === payload) this.endProcess('stopped', undefined)
+  fire(kind: number, payload: unknown): void {
+    if (kind === UPGRADED) {
+      if (this.upgrade === undefined) return
+      this.upgrade = undefined
+      this.version++
+      this.isStopped = false
+      this.boot()
+    } else if (this.process === payload) this.endProcess('stopped', undefined)
   }
 
-  describe(): string {
-    return 'the process has stopped, or its time to stop is over'
+  describe(kind: number): string {
+    return kind === UPGRADED ? 'the next version is started' : 'the process has stopped, or its time to stop is over'
+  }
+
+  private scheduleUpgraded(): void {
+    const { index, kernel } = this
+    kernel.schedule(kernel.nowUs + this.upgrade!.downUs, index * kindsPerMachine + UPGRADED, this, undefined, 0)
   }
 
   nextEphemeralPort(): number {
@@ -259,5 +321,6 @@ export class Machine implements LinkEnd, EventTarget {
     this.processor.clear()
     this.kernel.note(this.index * kindsPerMachine + PROCESS_ENDED, this.boots)
     this.history.processEnded(this.spec.name, cause, error)
+    if (this.upgrade !== undefined) this.scheduleUpgraded()
   }
 }

@@ -63,7 +63,7 @@ export class SimDatagramSocket implements DatagramSocket {
 
   send(target: Address, bytes: Buffer): void {
     if (!this.isOpen) return
-    const from = { host: this.machine.spec.address, port: this.port }
+    const from = { host: this.machine.networkAddress, port: this.port }
     this.machine.network.sendDatagram(this.machine, from, target, bytes, derivedKey(this.key, this.sent++))
   }
 
@@ -142,6 +142,14 @@ export class Network {
     this.machines.set(address, machine)
   }
 
+  /** The machine is found at another address from now on. */
+  move(machine: Machine, to: string): void {
+    if (this.machines.has(to)) throw new Error(`the address ${to} is taken`)
+    this.machines.delete(machine.networkAddress)
+    this.machines.set(to, machine)
+    machine.networkAddress = to
+  }
+
   delaysBetween(from: Machine, to: Machine): DelayTable {
     if (from === to) return this.loopback
     if (from.zone === INTERNET || to.zone === INTERNET) return this.internet
@@ -157,7 +165,7 @@ export class Network {
     this.connectionsByLabel.set(label, number + 1)
     const key = derivedKey(drawKey(this.seed, label), number * 2)
     const end = this.newEnd(from, target, key, handler)
-    const nearAddress: Address = { host: from.spec.address, port: from.nextEphemeralPort() }
+    const nearAddress: Address = { host: from.networkAddress, port: from.nextEphemeralPort() }
     from.observeConnecting(end, label)
     this.sendSyn(end, nearAddress, 0)
     return end
@@ -189,7 +197,13 @@ export class Network {
     const timeoutUs = firstSynTimeoutUs * (1 << attempt)
     const delayUs = end.handshakeDelayUs()
     const verdict = target === undefined ? dropped : end.verdictTo(target, attempt)
-    if (target === undefined || verdict === dropped || !target.isOn || this.rules.isCut(target, end.machine)) {
+    if (
+      target === undefined ||
+      verdict === dropped ||
+      end.route.broken ||
+      !target.isOn ||
+      this.rules.isCut(target, end.machine, 'handshake')
+    ) {
       this.kernel.schedule(departsUs + timeoutUs, end.machine.index * kindsPerMachine + SYN_AGAIN, end, nearAddress, attempt + 1)
       return
     }
@@ -200,9 +214,9 @@ export class Network {
   synArrived(end: ConnectionEnd, nearAddress: Address, attempt: number): void {
     if (end.state !== 'connecting') return
     const { kernel } = this
-    const target = this.machines.get(end.remote.host)!
+    const target = this.machines.get(end.remote.host)
     const backCode = end.machine.index * kindsPerMachine
-    if (!target.isOn || this.rules.isCut(target, end.machine)) {
+    if (target === undefined || !target.isOn || end.route.broken || this.rules.isCut(target, end.machine, 'handshake')) {
       kernel.schedule(kernel.nowUs + firstSynTimeoutUs * (1 << attempt), backCode + SYN_AGAIN, end, nearAddress, attempt + 1)
       return
     }
@@ -227,7 +241,7 @@ export class Network {
   sendDatagram(from: Machine, near: Address, target: Address, bytes: Buffer, key: number): void {
     const to = this.machines.get(target.host)
     if (to === undefined) return
-    const verdict = this.rules.inForce ? this.rules.verdict(from, to, drawAt(key, 1)) : 0
+    const verdict = this.rules.inForce ? this.rules.verdict(from, to, drawAt(key, 1), 'datagram') : 0
     if (verdict === dropped) return
     const arrivalUs = this.kernel.departureUs() + delayOf(this.delaysBetween(from, to), drawAt(key, 0)) + verdict
     this.kernel.schedule(arrivalUs, to.index * kindsPerMachine + DATAGRAM, new Datagram(to, near, target.port), bytes, 0)

@@ -4,7 +4,7 @@
  * It knows no protocol and no service: whatever is written against the ports can be put into it. What the service under test, observers and `at`
  * callbacks do happens in the order of (time, sequence); recording and observing change nothing of it, which the digest shows.
  *
- * Left out: forms of faults of a later stage (brown-outs, lying disks, clock faults as `Fault`s), bandwidth of links, checkpoints of a world.
+ * Left out: bandwidth of links, checkpoints of a world.
  */
 import type {
   Fault,
@@ -21,6 +21,7 @@ import { withoutAmbient } from './ambient.ts'
 import { WallClock } from './clock.ts'
 import { type DiskModel, defaultDisk, SimDisk } from './disk.ts'
 import { CALLBACK } from './event-kinds.ts'
+import { FaultPoints } from './fault-points.ts'
 import { Faults } from './faults.ts'
 import { History, SocketTap } from './history.ts'
 import { type HostServices, SimHost } from './host.ts'
@@ -116,6 +117,7 @@ class World implements SimWorld, EventTarget {
       history: this.log,
       tap: this.tapOf(spec.role),
       clock: new WallClock(),
+      faultPoints: new FaultPoints(this.seed, spec.name),
       newHost: (place, bootId) => new SimHost(place, bootId, this.services),
     })
     machine.disk = new SimDisk(machine, this.diskModel, this.seed)
@@ -132,6 +134,14 @@ class World implements SimWorld, EventTarget {
 
   apply(fault: Fault): Heal {
     return this.faults.apply(fault)
+  }
+
+  foundNobody(fault: Fault['kind'], wanted: string): void {
+    this.log.foundNobody(fault, wanted)
+  }
+
+  isRunning(machine: string): boolean {
+    return this.machine(machine).process !== undefined
   }
 
   nowUs(): number {

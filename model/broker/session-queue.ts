@@ -24,6 +24,8 @@ export interface Attachment {
 }
 
 const COMPACT_AT = 1024
+/** More places than a queue gets between two backup points. */
+const BEYOND_ANY_LOSS = 1 << 20
 /** Leaves offsets 50 bits. */
 const META = 8
 /** Above the QoS. */
@@ -173,6 +175,21 @@ export class SessionQueue {
   /** Drops every place whose message lies before `offset`: its retention is over. */
   dropBefore(offset: number): void {
     while (this.base < this.end && this.offsetAt(this.base) < offset) this.acknowledge(this.base)
+  }
+
+  /**
+   * The log goes on from a backup point: places after it were given to messages that are lost, and proxies and subscribers know them. Whatever waits, or comes, gets a place beyond those,
+   * and is new to the subscriber; what it had received in part (PUBREC) is done with.
+   */
+  skipWhatIsLost(): void {
+    for (const sequence of this.receivedPlaces()) this.acknowledge(sequence)
+    const moved = <T>(places: Map<number, T> | undefined) =>
+      places && new Map([...places].map(([at, value]) => [at + BEYOND_ANY_LOSS, value]))
+    this.identifiers = moved(this.identifiers)
+    this.shared = moved(this.shared)
+    this.beyond = this.beyond && new Set([...this.beyond].map((place) => place + BEYOND_ANY_LOSS))
+    this.base += BEYOND_ANY_LOSS
+    if (this.hold !== undefined) this.hold = { from: this.hold.from + BEYOND_ANY_LOSS, until: this.hold.until }
   }
 
   /** Applies what was logged: all below `base` and the places `beyond` are acknowledged. */

@@ -2,7 +2,8 @@
  * A session shard: which sessions exist, who holds each, what each subscribes to, which QoS 2 packet ids it has open, and its connection's will.
  *
  * Promises: every CONNECT gets an epoch greater than any before it in this shard, durably, before it is answered; and before that the former connection of the same
- * client has been silenced (`ProxyLeases`), so that after a CONNACK nothing leaves through the old connection. A session that is over is taken out of
+ * client has been silenced (`ProxyLeases`), so that after a CONNACK nothing leaves through the old connection; where a former owner handed the shard over, what it granted to proxies is waited
+ * out here, by takeovers alone. A session that is over is taken out of
  * every topic shard that may hold a queue for it, however often that has to be tried.
  * A QoS 2 packet id means one message until it is released, over reconnects and failovers (`ReceivedIds`).
  * A will fires once its connection is lost and its delay or its session over, at most once, and is then sent until it is stored (`WillOutbox`). Only a will whose
@@ -15,6 +16,8 @@ import { emit } from '../events.ts'
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import type { ShardCounts } from '../shards.ts'
+import { outlastingMs } from '../volume/lease.ts'
+import { RESTORED } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message, MessageOf } from '../wire/messages.ts'
@@ -56,6 +59,7 @@ export class SessionShard implements Shard {
   private timerAtAgeMs = Number.POSITIVE_INFINITY
   private ageBaseMs = 0
   private servingSinceMs = 0
+  private formerGrantsEndMs = 0
 
   constructor(
     host: Host,
@@ -82,6 +86,7 @@ export class SessionShard implements Shard {
 
   replay(_offset: number, type: number, _version: number, body: Buffer): void {
     if (this.checkpoints.replay(type, body)) return
+    if (type === RESTORED) this.table.skipWhatIsLost()
     const record = readSessionRecord(type, body)
     if (record !== undefined) this.table.apply(record)
   }
@@ -91,6 +96,9 @@ export class SessionShard implements Shard {
     this.serving = true
     this.ageBaseMs = this.table.ageMs
     this.servingSinceMs = this.host.nowMs()
+    const { sessionLeaseMs } = this.settings.proxy
+    if (volume.handedOver)
+      this.formerGrantsEndMs = this.servingSinceMs + outlastingMs(sessionLeaseMs, this.settings.volume.maximumClockDriftPpm)
     this.checkpoints.attached(volume)
     this.cleanups.start(volume)
     this.outbox.start(volume)
@@ -174,17 +182,42 @@ export class SessionShard implements Shard {
       if (!isSameAttempt(waiting.request, opening.request)) waiting.reply(refusal('superseded'))
       return
     }
-    if (session === undefined || !session.connected || session.link === undefined) {
+    if (session === undefined || !session.connected || (session.link === undefined && this.formerGrantsLeftMs() === 0)) {
       // What was due before this CONNECT is due in spite of it.
       if (session?.connected === false) this.act(session)
       this.finishOpen(clientId)
       return
     }
+    this.takeOver(clientId, session)
+  }
+
+  /** The session has a connection by the log: whoever holds it falls silent first. */
+  private takeOver(clientId: string, session: Session): void {
+    if (session.link === undefined) {
+      this.afterFormerGrants(() => this.finishOpen(clientId))
+      return
+    }
     this.leases.silence(session.link, { clientId, epoch: session.epoch, handle: session.handle }, (by) => {
       if (!this.serving) return
+      if (by === 'lease-ended' && this.formerGrantsLeftMs() > 0) {
+        this.afterFormerGrants(() => this.finishOpen(clientId))
+        return
+      }
       if (this.host.recording) emit(this.host, { kind: 'session-taken-over', clientId, epoch: session.epoch, by })
       this.host.reached(by === 'kicked' ? 'session taken over by kick' : 'session taken over after the lease ended')
       this.finishOpen(clientId)
+    })
+  }
+
+  /** After a handover: for how long a proxy may speak by what the former owner, who is done, granted it. No attach has waited that out. */
+  private formerGrantsLeftMs(): number {
+    return Math.max(0, this.formerGrantsEndMs - this.host.nowMs())
+  }
+
+  private afterFormerGrants(done: () => void): void {
+    this.host.reached('takeover waited for grants of a former owner')
+    this.host.setTimer(this.formerGrantsLeftMs() + 1, () => {
+      if (this.serving) done()
     })
   }
 

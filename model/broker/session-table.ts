@@ -121,6 +121,15 @@ export class SessionTable {
     }
   }
 
+  /**
+   * The log goes on from a backup point, and epochs and message ids given after it are known elsewhere: fences of topic shards refuse older epochs, and take a known message id for
+   * a repetition. So the next ones are beyond whatever can have been given meanwhile.
+   */
+  skipWhatIsLost(): void {
+    this.lastEpoch += BEYOND_ANY_LOSS
+    this.lastMessageId += BEYOND_ANY_LOSS
+  }
+
   private opened(record: SessionRecordOf<'opened'>): void {
     const { clientId, incarnation, epoch, expirySeconds, sessionPresent, proxy, bootId, handle, will } = record
     this.lastEpoch = Math.max(this.lastEpoch, epoch)
@@ -195,5 +204,8 @@ export class SessionTable {
 function kept(will: StoredWill | undefined): StoredWill | undefined {
   return will && { delaySeconds: will.delaySeconds, message: Buffer.from(will.message) }
 }
+
+/** More than are given between two backup points; an epoch is four bytes wide, and bears some thousand restores. */
+const BEYOND_ANY_LOSS = 1 << 20
 
 const NO_IDS = { allocatedIds: 0, openIds: [] } as const

@@ -5,7 +5,7 @@
  *
  * Who is connected is not the log's to know: the feeder sets a queue's attachment.
  */
-import { RECORD_BODY_OFFSET } from '../volume/log-record.ts'
+import { RECORD_BODY_OFFSET, RESTORED } from '../volume/log-record.ts'
 import { Reader } from '../wire/codec.ts'
 import type { Subscription } from '../wire/messages.ts'
 import { parseShared } from '../wire/topic.ts'
@@ -71,6 +71,9 @@ export class TopicState {
         for (const { clientId, base, beyond } of positionsRecord.read(reader).positions) {
           this.queues.get(clientId)?.restorePosition(base, beyond)
         }
+        break
+      case RESTORED:
+        for (const queue of this.queues.values()) queue.skipWhatIsLost()
         break
       case topicRecordType.segmentIndex:
         this.index.sealed(segmentIndexRecord.read(reader), offset, body.length + RECORD_BODY_OFFSET)

@@ -2,7 +2,7 @@
 import type { Resolver } from '../cloud/resolver.ts'
 import type { Properties, ProtocolVersion, QoS, Will } from '../wire/packets.ts'
 import type { ClientCounters } from './counters.ts'
-import type { ClientProfile } from './profiles.ts'
+import type { ClientProfile } from './profile.ts'
 
 export interface MqttClientOptions {
   readonly clientId: string

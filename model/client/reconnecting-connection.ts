@@ -115,7 +115,9 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
     if (connection !== this.connection) return
     this.become('awaiting-connack', 'open')
     this.send(encodeConnect(this.options))
-    this.deadlineMs = this.attemptStartedMs + this.options.profile.connectTimeoutMs
+    const { connectTimeoutMs, connackTimeoutMs } = this.options.profile
+    if (connackTimeoutMs === undefined) this.deadlineMs = this.attemptStartedMs + connectTimeoutMs
+    else this.deadlineMs = this.host.nowMs() + (connackTimeoutMs === 'keepalive' ? this.ownKeepaliveMs : connackTimeoutMs)
     this.arm(this.deadlineMs)
   }
 
@@ -136,6 +138,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   // The codec's callbacks.
 
   onPacket(packet: Packet): void {
+    if (this.options.profile.keepaliveFrom === 'sends-and-receipts') this.answered()
     if (this.currentState === 'awaiting-connack') {
       if (packet.type === 'connack') this.onConnack(packet)
       else this.violated(`${packet.type} before CONNACK [MQTT-3.2.0-1]`, 0x82)
@@ -221,23 +224,29 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   }
 
   private onAccepted(packet: Connack): void {
-    const { counters, profile } = this.options
+    const { counters } = this.options
     this.dialer.finish()
     this.deadlineMs = NEVER
     this.limits = serverLimitsOf(packet.properties)
     this.become('connected', packet.sessionPresent ? 'session present' : 'no session')
-    this.answered()
+    this.keepalive.opened(this.host.nowMs())
     counters.connects++
 
     const resumed = resumedOf(this.options, packet.sessionPresent)
     if (resumed) counters.sessionsResumed++
-    this.onSession(resumed, resumed && (this.version !== 3 || profile.resubscribe === 'always-if-clean'))
+    this.onSession(resumed, resumed && this.reliesOnSession)
 
     const connection = this.connection
     this.listener.onConnected(resumed)
     if (connection !== this.connection) return
     this.pump()
     this.arm(this.nextDeadlineMs())
+  }
+
+  /** Whether a client that resumed its session leaves the subscriptions as they were. */
+  private get reliesOnSession(): boolean {
+    const { resubscribe } = this.options.profile
+    return resubscribe !== 'on-each-connect' && (this.version !== 3 || resubscribe === 'always-if-clean')
   }
 
   /** What no server answers for: the round goes on with the next address, or ends. */
@@ -306,6 +315,12 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   }
 
   // Time.
+
+  /** What it waits for CONNACK where the profile says `keepalive`; without one, as long as its connection lasts. */
+  private get ownKeepaliveMs(): number {
+    const keepaliveSeconds = keepaliveSecondsOf(this.options)
+    return keepaliveSeconds === 0 ? NEVER : keepaliveSeconds * 1000
+  }
 
   private pingDueMs(): number {
     return this.keepalive.dueMs(this.options.profile, this.limits.keepaliveSeconds ?? keepaliveSecondsOf(this.options))

@@ -1,5 +1,6 @@
 /** Life and death of processes. */
 import { describe, expect } from 'vitest'
+import type { Host } from '../host.ts'
 import { type Bench, type Check, connected, pattern, Tape, whileMs, writeUntilHeldBack } from './bench.contract.ts'
 
 export function processContract(check: Check): void {
@@ -170,6 +171,63 @@ export function processContract(check: Check): void {
       expect(ends).toEqual([])
       await bench.until(() => ends.length > 0, 'the end')
       expect(ends).toEqual(['a stopped'])
+    })
+  })
+
+  describe('an upgrade, and machines that come and go', () => {
+    const spec = { zone: 'az1', role: 'tested', cores: 1 } as const
+
+    check('an upgrade stops the process in order and starts the next version after a while, with its files', async (bench) => {
+      const log: string[] = []
+      const runs = (version: string) => (host: Host) => {
+        log.push(`${version} finds ${host.files.size('kept')}`)
+        host.files.append('kept', Buffer.from('x'))
+        return {
+          stop: (done: () => void) => {
+            log.push(`${version} stops`)
+            host.setTimer(50, done)
+          },
+        }
+      }
+      bench.world.addMachine({ ...spec, name: 'a', address: '10.1.0.77', boot: runs('first'), upgraded: runs('second') })
+      await bench.run(20)
+      bench.world.apply({ kind: 'upgrade', machines: ['a'], graceMs: 5000, downMs: 100 })
+      await bench.until(() => !bench.world.isRunning('a'), 'the end of the first version')
+      await bench.until(() => bench.world.isRunning('a'), 'the start of the second version')
+      await bench.run(10)
+      expect(log).toEqual(['first finds 0', 'first stops', 'second finds 1'])
+      const starts = bench.world.history.flatMap(({ event }) => (event.kind === 'process-started' ? [event] : []))
+      expect(starts).toEqual([
+        { kind: 'process-started', bootId: 1 },
+        { kind: 'process-started', bootId: 2, version: 2 },
+      ])
+    })
+
+    check('a machine that is scaled in stops in order and never comes back, not after a crash either', async (bench) => {
+      const ends: string[] = []
+      bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
+      const machine = bench.machine('a')
+      await machine.do(() => {})
+      bench.world.apply({ kind: 'scale-in', machines: ['a'], graceMs: 300 })
+      await bench.until(() => ends.length > 0, 'the end')
+      bench.world.apply({ kind: 'crash', machines: ['a'] })()
+      await bench.run(100)
+      expect([ends, bench.world.isRunning('a'), machine.hosts.length]).toEqual([['a stopped'], false, 1])
+    })
+
+    check('a machine that stands by starts when it is scaled out, once', async (bench) => {
+      let starts = 0
+      const boot = () => {
+        starts++
+        return {}
+      }
+      bench.world.addMachine({ ...spec, name: 'a', address: '10.1.0.77', boot, standby: true })
+      await bench.run(50)
+      expect([starts, bench.world.isRunning('a')]).toEqual([0, false])
+      for (let i = 0; i < 2; i++) bench.world.apply({ kind: 'scale-out', machines: ['a'] })
+      await bench.until(() => starts > 0, 'the start')
+      await bench.run(50)
+      expect([starts, bench.world.isRunning('a')]).toEqual([1, true])
     })
   })
 

@@ -52,6 +52,8 @@ interface Route {
 class Nameserver {
   private readonly host: Host
   private readonly expiryMs: number
+  private readonly scanIntervalMs: number
+  private readonly youngMs: number
   private readonly shardCount: number
   /** Differs from start to start, so that a version number of a former life is not taken for one of this. */
   private readonly instance: number
@@ -62,7 +64,10 @@ class Nameserver {
 
   constructor(host: Host, config: NameserverConfig) {
     this.host = host
-    this.expiryMs = config.settings.nameserver.expiryMs
+    const { expiryMs, scanIntervalMs, unknownForExpiries } = config.settings.nameserver
+    this.expiryMs = expiryMs
+    this.scanIntervalMs = scanIntervalMs
+    this.youngMs = expiryMs * unknownForExpiries
     this.shardCount = config.shardCount
     this.instance = host.random(`nameserver instance ${host.bootId}`).below(0x1_0000_0000)
   }
@@ -96,17 +101,23 @@ class Nameserver {
   }
 
   private young(): boolean {
-    return this.host.nowMs() < this.expiryMs
+    return this.host.nowMs() < this.youngMs
   }
 
   private noticeSilence(): void {
-    const nowMs = this.host.nowMs()
+    const nowMs = this.latestScanMs()
     for (const broker of this.brokers.values()) {
       const silentMs = nowMs - broker.lastHeardMs
       if (broker.state === 'silent' || silentMs <= this.expiryMs) continue
       broker.state = 'silent'
       if (this.host.recording) emit(this.host, { kind: 'broker-silent', broker: broker.name, silentMs: Math.round(silentMs) })
     }
+  }
+
+  /** The time of the latest scan. Nobody knows of a scan before the next question, so that it needs no timer. */
+  private latestScanMs(): number {
+    const nowMs = this.host.nowMs()
+    return this.scanIntervalMs === 0 ? nowMs : Math.floor(nowMs / this.scanIntervalMs) * this.scanIntervalMs
   }
 
   private register(linkNumber: number, message: MessageOf<'register'>): void {

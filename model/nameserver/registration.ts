@@ -34,6 +34,7 @@ export class Registration {
   private readonly options: RegistrationOptions
   private readonly peers: readonly Peer[]
   private readonly freshMs: number
+  private lastBeatMs = 0
 
   constructor(host: Host, options: RegistrationOptions) {
     this.host = host
@@ -50,16 +51,18 @@ export class Registration {
     for (const peer of this.peers) peer.servingChanged()
   }
 
-  /** @returns the highest epoch known of the shard, 0 where it never had one, when a majority says that nobody serves it; else undefined. */
+  /**
+   * @returns the highest epoch known of the shard, 0 where it never had one, when a majority says that nobody serves it; else undefined. Only answers to the
+   * latest heartbeat count: since an older one, which may be half a minute old, another broker may have taken the shard.
+   */
   ownerless(shard: number): { readonly epoch: number } | undefined {
-    const nowMs = this.host.nowMs()
     let votes = 0
     let epoch = 0
     for (const { answer } of this.peers) {
       const listed = answer?.ownerless.get(shard)
       if (answer === undefined || listed === undefined) continue
       if (listed > epoch) epoch = listed
-      if (!answer.young && nowMs - answer.askedMs <= this.freshMs) votes++
+      if (!answer.young && answer.askedMs >= this.lastBeatMs) votes++
     }
     return this.isMajority(votes) ? { epoch } : undefined
   }
@@ -83,6 +86,7 @@ export class Registration {
 
   private arm(delayMs: number): void {
     this.host.setTimer(delayMs, () => {
+      this.lastBeatMs = this.host.nowMs()
       for (const peer of this.peers) peer.beat()
       this.arm(this.options.settings.broker.heartbeatIntervalMs)
     })

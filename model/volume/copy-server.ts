@@ -1,5 +1,5 @@
 /**
- * A copy server: one copy of every volume of the region, on this machine's disk (`copy-store.ts` for each volume). Answers brokers over links.
+ * A copy server: a copy, or a backup, of the volumes that are placed here, on this machine's disk (`copy-store.ts` for each volume). Answers brokers over links.
  *
  * It takes no initiative: brokers prepare, append, repair, trim; copies never speak to each other. A volume exists from the first prepare on.
  */

@@ -7,16 +7,22 @@ import { describe, expect, test } from 'vitest'
 import { defaultDisk } from '../../sim/disk.ts'
 import { withTail } from '../../sim/latency.ts'
 import { createSimWorld, type SimWorld } from '../../sim/world.ts'
+import type { ServiceEvent } from '../events.ts'
 import type { Boot, Host, RandomStream } from '../host.ts'
 import { defaultSettings, ports, type ServiceSettings } from '../settings.ts'
 import { Reader } from '../wire/codec.ts'
 import type { Fault } from '../world.ts'
 import { CopyLinks } from './copy-links.ts'
 import { bootCopyServer } from './copy-server.ts'
-import { scanRecords } from './log-record.ts'
-import { Volume, type VolumeListener } from './volume.ts'
+import { placementOf } from './kinds.ts'
+import { RESTORED, scanRecords } from './log-record.ts'
+import { type LossReason, Volume, type VolumeListener } from './volume.ts'
 
-const settings: ServiceSettings = { ...defaultSettings, broker: { ...defaultSettings.broker, segmentBytes: 3000 } }
+const settings: ServiceSettings = {
+  ...defaultSettings,
+  broker: { ...defaultSettings.broker, segmentBytes: 3000 },
+  volume: { ...defaultSettings.volume, backupIntervalMs: 500 },
+}
 const RECORD = 20
 const copies = [1, 2, 3].map((n) => ({ name: `volume-${n}`, address: { host: `10.${n}.0.4`, port: ports.volume } }))
 const copyNames = copies.map(({ name }) => name)
@@ -32,6 +38,13 @@ interface Reign {
 
 /** What is true of the log, whoever asks. */
 class Truth {
+  /** The only disk was lost since the last reign began: what came after the backup point may be gone. */
+  diskLost = false
+  /** Records of the log that are in a backup point, as told. */
+  backedUp = 0
+  restores = 0
+  /** Where the log ended after so many records. */
+  readonly ends: { readonly records: number; readonly offset: number }[] = []
   readonly reigns: Reign[] = []
   nextNumber = 1
   /** Nobody appends any more. */
@@ -45,8 +58,12 @@ class Truth {
       expect(epoch).toBeGreaterThan(former.epoch)
       const whole = [...former.replayed, ...former.appended]
       expect(replayed).toEqual(whole.slice(0, replayed.length))
-      expect(replayed.length).toBeGreaterThanOrEqual(former.replayed.length + former.durable)
+      expect(replayed.length).toBeGreaterThanOrEqual(this.diskLost ? this.backedUp : former.replayed.length + former.durable)
+      if (replayed.length < former.replayed.length + former.durable) this.restores++
     } else expect(replayed).toEqual([])
+    this.diskLost = false
+    // What was under way and did not come to count has no place in the log.
+    while ((this.ends.at(-1)?.records ?? 0) > replayed.length) this.ends.pop()
     const reign: Reign = { broker, epoch, replayed, appended: [], durable: 0 }
     this.reigns.push(reign)
     return reign
@@ -67,13 +84,27 @@ class Owner implements VolumeListener {
   private replayed: number[] = []
   private readonly persistent: boolean
 
-  constructor(host: Host, truth: Truth, options: { persistent: boolean; appendEveryMs: number }) {
+  constructor(host: Host, truth: Truth, options: { persistent: boolean; appendEveryMs: number; zonal: boolean }) {
     this.host = host
     this.truth = truth
     this.persistent = options.persistent
     this.appendEveryMs = options.appendEveryMs
     this.random = host.random('owner')
-    this.links = new CopyLinks(host, host.machine, copies, settings)
+    this.links = new CopyLinks(
+      host,
+      host.machine,
+      copies,
+      settings,
+      options.zonal ? () => placementOf('zonal', 0, ['az1', 'az2', 'az3']) : undefined,
+    )
+  }
+
+  /** Hands the volume over to another, in order. */
+  handOver(to: Owner): void {
+    const { volume } = this
+    if (volume?.state !== 'attached') return
+    volume.release(() => to.attach())
+    expect(volume.leaseValid()).toBe(false)
   }
 
   attach(epoch = this.truth.highestEpoch + 1): void {
@@ -85,6 +116,7 @@ class Owner implements VolumeListener {
   }
 
   onReplay(_offset: number, type: number, version: number, body: Buffer): void {
+    if (type === RESTORED) return
     expect([type, version]).toEqual([RECORD, 2])
     this.replayed.push(new Reader(body).u32())
   }
@@ -95,7 +127,7 @@ class Owner implements VolumeListener {
     if (this.appendEveryMs > 0) this.appendForEver(this.volume!)
   }
 
-  onLost(reason: 'refused' | 'unreachable', promisedEpoch: number): void {
+  onLost(reason: LossReason, promisedEpoch: number): void {
     this.lost.push(reason)
     this.truth.highestEpoch = Math.max(this.truth.highestEpoch, promisedEpoch)
     if (!this.persistent) return
@@ -117,6 +149,7 @@ class Owner implements VolumeListener {
       })
     }
     const durable = reign.appended.length
+    this.truth.ends.push({ records: reign.replayed.length + durable, offset: this.volume!.endOffset })
     this.volume!.whenDurable(() => {
       expect(durable).toBeGreaterThanOrEqual(reign.durable)
       reign.durable = durable
@@ -148,10 +181,11 @@ function startRegion(options: {
   appendEveryMs?: number
   perturb?: number
   syncUs?: number
+  zonal?: boolean
 }): Region {
-  const { persistent = false, appendEveryMs = 0, perturb = 0, syncUs = 1000 } = options
+  const { zonal = false, persistent = false, appendEveryMs = 0, perturb = 0, syncUs = 1000 } = options
   const disk = { ...defaultDisk, sync: withTail(syncUs) }
-  const world = createSimWorld({ seed: options.seed, recording: false, disk, perturbations: { probability: perturb } })
+  const world = createSimWorld({ seed: options.seed, recording: zonal, disk, perturbations: { probability: perturb } })
   // An expectation that fails in a process ends only that process.
   world.observe({ onProcessEnded: (_machine, _cause, error) => expect(error).toBeUndefined() })
   const truth = new Truth()
@@ -161,7 +195,7 @@ function startRegion(options: {
   })
   for (let n = 1; n <= options.brokers; n++) {
     const boot: Boot = (host) => {
-      const owner = new Owner(host, truth, { persistent, appendEveryMs })
+      const owner = new Owner(host, truth, { persistent, appendEveryMs, zonal })
       owners.set(n, owner)
       if (persistent) host.setTimer(host.random('start').below(3000), () => owner.attach())
       return {}
@@ -524,6 +558,7 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ fault, forMs: fc.constantFrom(1, 20, 300, 2000, 6000), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
   { weight: 1, arbitrary: fc.record({ takeOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
+  { weight: 1, arbitrary: fc.record({ handOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
 )
 
 describe('a volume under any faults', () => {
@@ -540,7 +575,7 @@ describe('a volume under any faults', () => {
           const isServed = () =>
             [1, 2].some((broker) => {
               const { reign, volume } = region.owner(broker)
-              return (reign?.durable ?? 0) > 5 && volume!.state === 'attached' && volume!.epoch === region.truth.highestEpoch
+              return (reign?.durable ?? 0) > 5 && volume!.leaseValid() && volume!.epoch === region.truth.highestEpoch
             })
           const checkLeases = (): void => {
             const holders = [1, 2].filter((broker) => region.owner(broker).volume?.leaseValid() === true)
@@ -556,6 +591,9 @@ describe('a volume under any faults', () => {
             if ('fault' in step) {
               const heal = world.apply(step.fault)
               world.at(world.nowUs() + step.forMs * 1000, heal)
+            } else if ('handOver' in step) {
+              const [from, to] = [region.owner(step.handOver), region.owner(3 - step.handOver)]
+              world.at(world.nowUs(), () => from.host.setTimer(0, () => from.handOver(to)))
             } else {
               const owner = region.owner(step.takeOver)
               world.at(world.nowUs(), () => owner.host.setTimer(0, () => owner.attach()))
@@ -574,5 +612,85 @@ describe('a volume under any faults', () => {
       ),
       { numRuns: process.env.SQUALL_LONG === '1' ? 2000 : 12 },
     )
+  }, 600_000)
+})
+
+/** Steps of a volume with one copy, on volume-1, and backups on the others. */
+const zonalStep = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('power-loss' as const), machines: someMachines, forMs: fc.constantFrom(1, 300, 2000) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('disk-loss' as const),
+      machines: fc.constant(['volume-1']),
+      forMs: fc.constantFrom(1, 300, 4000),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('disk-loss' as const),
+      machines: fc.constantFrom(['volume-2'], ['volume-3']),
+      forMs: fc.constantFrom(1, 300),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('hand-over' as const), from: fc.constantFrom(1, 2) }) },
+)
+
+describe('a volume with one copy', () => {
+  test('loses nothing with its machine, and no more than what came after the backup point with its disk', () => {
+    let restores = 0
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(zonalStep, fc.constantFrom(100, 1500, 6000)), { minLength: 1, maxLength: 8 }),
+        fc.nat(1_000_000),
+        (steps, seed) => {
+          const region = startRegion({ seed, brokers: 2, persistent: true, appendEveryMs: 30, zonal: true })
+          const { world, truth } = region
+          let seen = 0
+          /** Until it has noticed, an owner goes by what a backup had before its disk was lost. */
+          let pointsCountFromUs = 0
+          const listen = (): void => {
+            for (const { event, timeUs } of world.history.slice(seen)) {
+              const told = event as ServiceEvent
+              // A point that both have outlives the loss of either.
+              if (told.kind === 'backup-taken' && told.copies.length === 2 && timeUs >= pointsCountFromUs)
+                truth.backedUp = truth.ends.filter(({ offset }) => offset <= told.offset).at(-1)?.records ?? truth.backedUp
+              if (told.kind === 'volume-restored') while ((truth.ends.at(-1)?.offset ?? 0) > told.offset) truth.ends.pop()
+            }
+            seen = world.history.length
+            world.at(world.nowUs() + 2000, listen)
+          }
+          world.at(0, listen)
+          const isServed = () =>
+            [1, 2].some((broker) => (region.owner(broker).reign?.durable ?? 0) > 5 && region.owner(broker).volume!.state === 'attached')
+          region.runFor(15_000, isServed)
+          for (const [step, waitMs] of steps) {
+            if (step.kind === 'hand-over') {
+              const [from, to] = [region.owner(step.from), region.owner(3 - step.from)]
+              world.at(world.nowUs(), () => from.host.setTimer(0, () => from.handOver(to)))
+            } else {
+              // One backup at least outlives whatever happens to the copy.
+              if (step.kind === 'disk-loss' && step.machines[0] === 'volume-1') truth.diskLost = true
+              else if (step.kind === 'disk-loss') {
+                truth.backedUp = 0
+                pointsCountFromUs = world.nowUs() + step.forMs * 1000 + 2_000_000
+              }
+              const heal = world.apply({ kind: step.kind, machines: step.machines })
+              world.at(world.nowUs() + step.forMs * 1000, heal)
+            }
+            region.runFor(waitMs)
+          }
+          region.runFor(40_000, isServed)
+          expect(isServed()).toBe(true)
+          restores += truth.restores
+        },
+      ),
+      { numRuns: process.env.SQUALL_LONG === '1' ? 1000 : 30 },
+    )
+    expect(restores).toBeGreaterThan(0)
   }, 600_000)
 })
