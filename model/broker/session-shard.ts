@@ -50,6 +50,8 @@ export class SessionShard implements Shard {
   private readonly checkpoints: Checkpoints<ReturnType<SessionTable['snapshot']>>
   private readonly opening = new Map<string, Opening>()
   private readonly lostAttempts: LostAttempts
+  /** The last message id when this owner opened the session: what its earlier connections left has none above it. */
+  private readonly leftUpTo = new WeakMap<Session, number>()
   private volume!: Volume
   private serving = false
   private timer: Timer | undefined
@@ -201,6 +203,7 @@ export class SessionShard implements Shard {
     const session = this.table.get(clientId)!
     session.link = link
     if (this.host.recording) emit(this.host, { kind: 'session-opened', clientId, epoch, proxy, sessionPresent })
+    this.leftUpTo.set(session, this.table.lastMessageId)
     this.answerOpened(session, reply)
   }
 
@@ -217,10 +220,10 @@ export class SessionShard implements Shard {
   }
 
   private answerOpened(session: Session, reply: Reply): void {
-    const { sessionPresent, epoch, incarnation, subscriptions } = session
+    const { sessionPresent, epoch, incarnation, subscriptions, topicShards } = session
     this.answer(
       reply,
-      { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions },
+      { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions, topicShards },
       refusal('not-owner'),
     )
   }
@@ -291,9 +294,12 @@ export class SessionShard implements Shard {
       return
     }
     const known = session.received?.messageIdOf(packetId)
-    if (known !== undefined && (messageId === 0 || messageId === known)) this.log({ name: 'released', clientId, packetId })
-    // It was asked before, and came over a link that was given up: the packet id stands for another message by now.
-    else if (known !== undefined) this.host.reached('late release of a QoS 2 packet id ignored')
+    if (known !== undefined) {
+      const isMeant = messageId === 0 ? known <= (this.leftUpTo.get(session) ?? Number.POSITIVE_INFINITY) : known === messageId
+      if (isMeant) this.log({ name: 'released', clientId, packetId })
+      // It was asked before, and comes over a link that was given up: the packet id stands for another message by now.
+      else this.host.reached('late release of a QoS 2 packet id ignored')
+    }
     answer('released')
   }
 
@@ -409,5 +415,5 @@ export class SessionShard implements Shard {
 }
 
 function refusal(outcome: 'not-owner' | 'superseded'): Message {
-  return { name: 'sessionOpened', outcome, sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [] }
+  return { name: 'sessionOpened', outcome, sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [], topicShards: [] }
 }
