@@ -138,6 +138,36 @@ describe('a retained message', () => {
     expect(link.texts(1)).toEqual(['live', 'kept'])
   })
 
+  test('published at QoS 0 leaves once the register has it, and what comes behind it keeps its place [MQTT-4.6.0-5]', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')])
+    stage.log.held = true
+    stage.passOn('p', { topic: 't', text: 'at once', qos: 0 })
+    stage.passOn('p', { topic: 't', text: 'kept', qos: 0, retain: true })
+    stage.passOn('p', { topic: 't', text: 'behind it', qos: 0 })
+    expect(link.texts(1)).toEqual(['at once'])
+    stage.log.sync()
+    expect(link.texts(1)).toEqual(['at once', 'kept', 'behind it'])
+    stage.passOn('p', { topic: 't', text: 'at once again', qos: 0 })
+    expect(link.texts(1).at(-1)).toBe('at once again')
+  })
+
+  test('published at QoS 0 that a failover lost was seen by nobody, and has replaced nothing [MQTT-3.3.1-5]', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')])
+    stage.passOn('p', { topic: 't', text: 'former', qos: 0, retain: true })
+    stage.log.held = true
+    stage.passOn('p', { topic: 't', text: 'lost', qos: 0, retain: true })
+    stage.newOwner()
+    stage.log.held = false
+    expect(link.texts(1)).toEqual(['former'])
+    const back = new StageLink()
+    stage.attach(back, 'late', 2, [subscription('t')], { sendRetained: ['t'] })
+    expect(back.texts(2)).toEqual(['former'])
+  })
+
   test('at QoS 0 is sent at most once, also over a failover', () => {
     const stage = new ShardStage()
     stage.publish('p', { topic: 'a', text: 'kept', retain: true })

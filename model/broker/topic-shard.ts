@@ -55,6 +55,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
   private readonly checkpoints: Checkpoints<TopicCheckpoint>
   private ageBaseMs = 0
   private servingSinceMs = 0
+  /** Messages of QoS 0 that wait for a retained one before them to be durable, or are that one. */
+  private heldBack = 0
 
   constructor(host: Host, shard: number, settings: ServiceSettings) {
     this.host = host
@@ -195,12 +197,25 @@ export class TopicShard implements Shard, QueueFeederOwner {
     return { ageMs: Math.floor(this.ageMs()), storedAtMs: Math.max(0, Math.floor(this.host.wallMs())) }
   }
 
-  /** QoS 0: to the sessions connected now, once, from nowhere but this hand; the register of its topic keeps it where it is retained. */
+  /**
+   * QoS 0: to the sessions connected now, once, from nowhere but this hand; the register of its topic keeps it where it is retained. That one leaves when the register surely
+   * has it: a subscriber that has seen it would otherwise find the former one there after a failover [MQTT-3.3.1-5]. What comes behind it keeps its place [MQTT-4.6.0-5].
+   */
   private passOn({ clientId, epoch, message }: MessageOf<'publish'>): void {
     if (!this.volume.leaseValid() || this.state.fences.raise(clientId, epoch, this.ageMs()) === undefined) return
     const head = peekMessage(message)
+    const matches = this.state.subscriptions.match(head.topic)
+    const chosen = this.chooseMembers(head.topic, true)
     if (head.retain) this.retain({ epoch, sequence: 0, messageId: 0, openFrom: 0, ...this.stamp(), chosen: NOBODY, message }, head)
-    this.push(-1, message, head, this.state.subscriptions.match(head.topic), this.chooseMembers(head.topic, true))
+    else if (this.heldBack === 0) {
+      this.push(-1, message, head, matches, chosen)
+      return
+    }
+    this.heldBack++
+    this.volume.whenDurable(() => {
+      this.heldBack--
+      if (this.serving) this.push(-1, message, head, matches, chosen)
+    })
   }
 
   private chooseMembers(topic: string, mustBeConnected: boolean): Chosen {

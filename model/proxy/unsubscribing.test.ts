@@ -192,7 +192,12 @@ describe('UNSUBSCRIBE', () => {
       stage.run(1500)
       const second = stage.connect({ ...keeping(version, 'begun', 2), acknowledges: false })
       stage.until(() => second.messages.length === 2, 'both messages')
-      expect(second.publishes.map((packet) => [packet.packetId, packet.dup]).sort()).toEqual([[one, true], [two, true]].sort())
+      expect(second.publishes.map((packet) => [packet.packetId, packet.dup]).sort()).toEqual(
+        [
+          [one, true],
+          [two, true],
+        ].sort(),
+      )
       second.puback(one)
       second.acknowledge('pubrec', two)
       stage.until(() => second.of('pubrel').length === 1, 'PUBREL')
