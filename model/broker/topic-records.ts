@@ -13,6 +13,8 @@ export const topicRecordType = {
   segmentIndex: 7,
   retained: 8,
   received: 9,
+  absent: 10,
+  aged: 11,
 } as const
 
 /**
@@ -81,6 +83,12 @@ export const receivedRecord = record({ places: list(record({ clientId: utf8, seq
 /** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. */
 export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })) })
 
+/** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
+export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })
+
+/** How old the shard is, where no message says so: what waits goes on ageing with a new owner. */
+export const agedRecord = record({ ageMs: u53 })
+
 /** A piece of a checkpoint; `last` ends it. All pieces stand together in the log. */
 export const checkpointRecord = record({ first: bool, last: bool, bytes })
 
@@ -120,11 +128,12 @@ export const topicCheckpoint = record({
       meta: list(u8),
       identifiers: list(record({ sequence: u53, identifiers: list(u32) })),
       beyond: list(u53),
+      absentFrom: u53,
       received: list(u53),
       shared: list(record({ sequence: u53, share: utf8 })),
     }),
   ),
-  retained: list(record({ topic: utf8, offset: u53, publisher: utf8, qos: u8 })),
+  retained: list(record({ topic: utf8, offset: u53, publisher: utf8, epoch: u32, qos: u8 })),
   segments: list(
     record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, sealedAgeMs: u53, indexOffset: u53, indexLength: u32 }),
   ),
