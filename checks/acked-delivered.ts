@@ -81,7 +81,7 @@ export function checkAckedDelivered(shared: Shared): Check {
   return {
     findings,
     onConnack(connection, present, knowledge, former, timeUs) {
-      if (present || former === undefined || knowledge !== 'surely-there' || connection.cleanStart) return
+      if (present !== false || former === undefined || knowledge !== 'surely-there' || connection.cleanStart) return
       const ending = { timeUs, text: `CONNACK to ${connection.client.id} said that its session, which was to be kept, is gone` }
       for (const inflow of dueTo(former)) judge(inflow, former.client.id, timeUs, 'undelivered when the session was dropped', ending)
     },

@@ -4,18 +4,11 @@
  *
  * A subscriber that works off a long queue is moving: its clock starts again with every message that arrives at it after a wait.
  */
-import type { Act, Delivery, Hearing } from './check.ts'
+import type { Act, CheckContext, Delivery, Hearing } from './check.ts'
 import type { Disturbance } from './disturbance.ts'
 import type { Ledger } from './ledger.ts'
 import { NEVER_BEFORE } from './promise.ts'
 import type { Connection, Flow, Session } from './state.ts'
-
-/** What the service lets a 3.x client leave unacknowledged before it holds back (its default; MQTT 5 clients state theirs). */
-const WINDOW_3X = 16
-
-export function windowIsFull(connection: Connection): boolean {
-  return connection.openIncoming >= (connection.version === 5 ? connection.receiveMaximum : WINDOW_3X)
-}
 
 export class Calm implements Hearing {
   judgedFromUs = 0
@@ -25,15 +18,17 @@ export class Calm implements Hearing {
   private readonly ledger: Ledger
   private readonly disturbance: Disturbance
   private readonly reconnectUs: number
+  private readonly window3x: number
   /** When a message that had waited last reached the session. */
   private readonly movedUs = new Map<Session, number>()
   /** The last message acknowledged when looked at last, and the time before: up to `older` a message that arrives has waited for a second at least. */
   private readonly acknowledged = new Map<Flow, { newer: number; older: number }>()
 
-  constructor(ledger: Ledger, disturbance: Disturbance, reconnectMs: number) {
+  constructor(ledger: Ledger, disturbance: Disturbance, { budgets, window3x }: CheckContext) {
     this.ledger = ledger
     this.disturbance = disturbance
-    this.reconnectUs = reconnectMs * 1000
+    this.reconnectUs = budgets.reconnectMs * 1000
+    this.window3x = window3x
   }
 
   onAct(act: Act, timeUs: number): void {
@@ -61,6 +56,11 @@ export class Calm implements Hearing {
         known.newer = flow.acked.max
       }
     }
+  }
+
+  /** The service holds back. MQTT 5 clients state how much they take at once. */
+  windowIsFull(connection: Connection): boolean {
+    return connection.openIncoming >= (connection.version === 5 ? connection.receiveMaximum : this.window3x)
   }
 
   /** From when on what is due to the session of this connection is waited for. */

@@ -21,6 +21,8 @@ export interface CheckContext {
   /** The region's machines and the clients': which promise is due where depends on what a fault takes away. */
   readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role' | 'standby'>[]
   readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
+  /** So many messages a 3.x client may leave unacknowledged before the service holds back. */
+  readonly window3x: number
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }
@@ -66,8 +68,17 @@ export interface Hearing {
   onConnectStarted?(connection: Connection, timeUs: number): void
   onConnectionOpened?(connection: Connection, timeUs: number): void
   onConnectSent?(connection: Connection, timeUs: number): void
-  /** An accepting CONNACK; `connection.session` is set. `former` is the session that was there before, as far as we knew. */
-  onConnack?(connection: Connection, present: boolean, knowledge: SessionKnowledge, former: Session | undefined, timeUs: number): void
+  /**
+   * An accepting CONNACK; `connection.session` is set. `present` is undefined where the CONNACK cannot tell. `former` is the session that was there before, as far
+   * as we knew.
+   */
+  onConnack?(
+    connection: Connection,
+    present: boolean | undefined,
+    knowledge: SessionKnowledge,
+    former: Session | undefined,
+    timeUs: number,
+  ): void
   /** The client gave up the accepted connection that it had, and left it open: it begins another. */
   onLeft?(connection: Connection, timeUs: number): void
   /** An accepting CONNACK on a connection that its client had left: the session is its own now, and nobody is there. */

@@ -76,7 +76,7 @@ const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept',
 export function createChecks(context: CheckContext): Checks {
   const ledger = new Ledger(context.clients)
   const disturbance = new Disturbance(context.machines)
-  const calm = new Calm(ledger, disturbance, context.budgets.reconnectMs)
+  const calm = new Calm(ledger, disturbance, context)
   const shared: Shared = { context, ledger, disturbance, calm }
   const ackedSurvives = checkAckedSurvives(shared)
   const oneOwner = checkOneOwner(shared)

@@ -12,13 +12,12 @@ import type { Ledger } from './ledger.ts'
 import { FOR_EVER, type Subscription } from './state.ts'
 
 export function forwardingFlaw(ledger: Ledger, delivery: Delivery): Flaw | undefined {
-  const { inflow, flow, sequence, frame } = delivery
+  const { inflow, flow, sequence } = delivery
   const foreign = expiryFlaw(delivery) ?? foreignIdentifier(ledger, delivery)
   if (foreign !== undefined) return foreign
   if (delivery.connection.version !== 5 || sequence < inflow.constantFrom || inflow.groups !== undefined || flow.republished?.has(sequence))
     return undefined
-  const simple = flow.retained === undefined && frame.identifierCount === 0 && inflow.session.subscriptions.length === 1
-  if (simple && inflow.session.subscriptions[0]!.identifier === 0) return undefined
+  if (flow.retained === undefined && inflow.session.subscriptions.every(({ identifier }) => identifier === 0)) return undefined
   const covering = ledger.covering(inflow)
   return retainFlaw(delivery, covering) ?? missingIdentifier(delivery, covering)
 }

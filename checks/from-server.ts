@@ -3,7 +3,8 @@
  * a packet may or may not have been processed, is kept as unknown.
  *
  * A session is surely there when a CONNACK said so, its expiry has not run out since the server last spoke on it, and no CONNECT that would end it is left
- * unanswered. It is surely not there when no CONNECT was ever sent. All else is unknown.
+ * unanswered. It is surely not there when no CONNECT was ever sent. All else is unknown. MQTT 3.1 has no session present flag: there the session goes on where it
+ * is surely there, and where that is unknown it may, so that whatever it would explain is legal and nothing is due to it.
  */
 import type { Packet } from 'mqtt-packet'
 import type { Delivery, SessionKnowledge } from './check.ts'
@@ -190,7 +191,7 @@ export class FromServer implements FrameSink {
           const granted = packet.properties?.sessionExpiryInterval
           if (granted !== undefined) connection.expirySeconds = expiryOf(granted)
           connection.keepaliveSeconds = packet.properties?.serverKeepAlive ?? connection.keepaliveSeconds
-          this.accepted(packet.sessionPresent)
+          this.accepted(connection.version === 3 && !connection.cleanStart ? undefined : packet.sessionPresent)
         }
         return
       case 'suback': {
@@ -199,7 +200,9 @@ export class FromServer implements FrameSink {
         const codes = packet.granted as readonly number[]
         open?.subscriptions.forEach((subscription, index) => {
           const code = codes[index]
-          if (code !== undefined && !subscription.session.ended) this.ledger.grant(subscription, code)
+          if (code === undefined || subscription.session.ended) return
+          if (subscription.grantedAtUs === NEVER) subscription.grantedAtUs = this.timeUs
+          this.ledger.grant(subscription, code)
         })
         if (open !== undefined) for (const check of this.hear.subscribed) check.onSubscribed(connection, open, codes, this.timeUs)
         return
@@ -227,7 +230,7 @@ export class FromServer implements FrameSink {
     for (const check of this.hear.lateConnack) check.onLateConnack(connection, this.timeUs)
   }
 
-  private accepted(present: boolean): void {
+  private accepted(present: boolean | undefined): void {
     const connection = this.connection
     const client = connection.client
     const sentAtUs = this.decoder.frameSentAtUs
@@ -235,9 +238,10 @@ export class FromServer implements FrameSink {
     const knowledge = this.knowledge(connection, former, sentAtUs)
     const early = connection.session
     let session: Session
-    if (present && former !== undefined && !connection.cleanStart) {
+    if (present !== false && former !== undefined && !connection.cleanStart) {
       session = former
-      session.ended = false
+      if (present || knowledge === 'surely-there') session.ended = false
+      else this.ledger.end(session, false)
       if (early !== undefined) this.adopt(session, early)
     } else {
       session = early ?? this.ledger.newSession(client)

@@ -54,6 +54,21 @@ describe('progress', () => {
     expect(stage.result('progress').violationCount).toBe(0)
   })
 
+  test('a 3.x subscriber may leave unacknowledged what the service lets it, and no more is waited for', () => {
+    for (const window3x of [1, 2]) {
+      const stage = new Stage(clients(2), { window3x })
+      stage.checks.onAct('warm-up', 0)
+      const publisher = stage.connected(0)
+      const subscriber = stage.connected(1)
+      subscriber.subscribe('data/0')
+      acknowledged(publisher, 0)
+      acknowledged(publisher, 1)
+      subscriber.deliver('data/0', 0, 0, { acknowledge: false })
+      pass(stage, 12_000)
+      expect(stage.result('progress').violationCount).toBe(window3x === 1 ? 0 : 1)
+    }
+  })
+
   test('a subscriber that is away is waited for, and has its time once it is back', () => {
     const { stage, publisher, subscriber } = pair()
     subscriber.close()

@@ -8,7 +8,6 @@
  * Left out: shared subscriptions; messages that may have expired, or may be larger than the subscriber takes.
  * Put to the test by every message delivered in those acts.
  */
-import { windowIsFull } from './calm.ts'
 import type { Check, Shared } from './check.ts'
 import { mayBeTooLarge, mayExpire } from './ledger.ts'
 import { Findings, seconds } from './promise.ts'
@@ -33,7 +32,7 @@ export function checkProgress({ context, ledger, calm }: Shared): Check {
           const connection = session.client.current
           if (connection === undefined || connection.session !== session || (session.client.strayEnd && session.expirySeconds > 0)) continue
           const fromUs = Math.max(inflow.pendingSinceUs, calm.waitsFromUs(connection))
-          if (nowUs - fromUs <= progressUs || windowIsFull(connection) || reported.has(inflow)) continue
+          if (nowUs - fromUs <= progressUs || calm.windowIsFull(connection) || reported.has(inflow)) continue
           if (mayExpire(flow, nowUs) || mayBeTooLarge(flow, connection)) continue
           reported.add(inflow)
           findings.violated(nowUs, 'an acknowledged message does not move', () => ({

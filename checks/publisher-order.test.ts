@@ -129,6 +129,28 @@ describe('publisher-order', () => {
     })
   })
 
+  test('a message with an expiry may come after later ones once it was sent again: its first copy may have expired', () => {
+    for (const [expiry, resent] of [
+      [true, true],
+      [true, false],
+      [false, true],
+    ]) {
+      const options = expiry ? { properties: { messageExpiryInterval: 2 } } : {}
+      const stage = new Stage(clients(2))
+      const publisher = stage.connected(0, 5)
+      const subscriber = stage.connected(1, 5)
+      subscriber.subscribe('data/0')
+      publisher.publish('data/0', 0, options)
+      publisher.publish('data/0', 1, options)
+      subscriber.deliver('data/0', 0, 1)
+      publisher.close()
+      const again = stage.connected(0, 5, { present: true })
+      if (resent) again.publish('data/0', 0, { ...options, dup: true })
+      subscriber.deliver('data/0', 0, 0)
+      expect([expiry, resent, stage.verdict('publisher-order')]).toEqual([expiry, resent, expiry && resent ? 'held' : 'violated'])
+    }
+  })
+
   test('leaves out retained copies, and sessions with a shared subscription', () => {
     const stage = new Stage(clients(3))
     const publisher = stage.connected(0)

@@ -147,6 +147,38 @@ describe('reconnect-in-time', () => {
     expect(told.stage.verdict('reconnect-in-time')).toBe('violated')
   })
 
+  test.each([
+    [undefined, 1],
+    [[{ fromMs: 12_000, toMs: 25_000 }], 0],
+    [[{ fromMs: 1000, toMs: 8000 }], 1],
+  ])('a client that was away by its own decision has its time from its return (%j)', (away, violations) => {
+    const stage = new Stage(clients(1, away === undefined ? {} : { away }))
+    const client = stage.connected(0)
+    client.subscribe('probe/client-0')
+    probe(client, 0)
+    stage.wait(9000)
+    stage.apply(outage)
+    pass(stage, 3000)
+    client.close('self')
+    pass(stage, 21_000)
+    const again = stage.connected(0, 4, { present: true })
+    probe(again, 1)
+    expect(stage.result('reconnect-in-time').violationCount).toBe(violations)
+  })
+
+  test('a client that does not come back after it was away is late all the same', () => {
+    const stage = new Stage(clients(1, { away: [{ fromMs: 12_000, toMs: 25_000 }] }))
+    const client = stage.connected(0)
+    client.subscribe('probe/client-0')
+    probe(client, 0)
+    stage.wait(9000)
+    stage.apply(outage)
+    pass(stage, 3000)
+    client.close('self')
+    pass(stage, 24_000)
+    expect(stage.result('reconnect-in-time').violations.map(({ text }) => text)[0]).toContain('was not served again by 35.000 s')
+  })
+
   test('a second fault starts the clock anew', () => {
     const { stage, client } = probing()
     stage.apply(outage)

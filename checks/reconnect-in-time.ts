@@ -101,12 +101,21 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     }))
   }
 
+  /** Who was away meanwhile has the time that it takes to come back, from then on. */
+  const giveTimeAfterAway = (each: Suspect) => {
+    for (const { fromMs, toMs } of each.client.facts.away ?? []) {
+      if (toMs * 1000 < each.faultUs || fromMs * 1000 > each.deadlineUs) continue
+      each.deadlineUs = Math.max(each.deadlineUs, toMs * 1000 + budgetUs)
+    }
+  }
+
   const maybeServed = (each: Suspect, timeUs: number) => {
     const connection = each.client.current
     if (each.acknowledgedUs === undefined || each.deliveredUs === undefined || connection === undefined) return
     const waited = each.acknowledgedUs - each.acknowledgedAfterUs > STUCK_US
     if (each.lostUs !== undefined || waited || each.late) {
       if (!each.late) {
+        giveTimeAfterAway(each)
         if (timeUs > each.deadlineUs) violated(each, 'it was served too late', timeUs)
         else findings.exercised++
       }
@@ -136,6 +145,8 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
   const judge = (nowUs: number) => {
     for (const each of suspects.values()) {
       if (each.late || nowUs <= each.deadlineUs) continue
+      giveTimeAfterAway(each)
+      if (nowUs <= each.deadlineUs) continue
       const { client } = each
       if (!wantsService(client) || isCutOff(client)) {
         suspects.delete(client)

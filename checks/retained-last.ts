@@ -11,7 +11,6 @@
  * Put to the test by every copy on a topic whose value had been overwritten before, and by every copy that was demanded.
  * Left out: clients with Retain As Published are asked for the second half alone, since a live message looks the same; 200 SUBSCRIBEs in a row without calm.
  */
-import { windowIsFull } from './calm.ts'
 import type { Check, Delivery, Shared } from './check.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
 import { NO_ORDER, RetainedRegister } from './retained-register.ts'
@@ -30,7 +29,8 @@ interface Ask {
 /** What a client asked for; by topic, up to which of its asks were answered. */
 interface Asker {
   asks: Ask[]
-  readonly answered: Map<Topic, number>
+  /** Made with the first. */
+  answered: Map<Topic, number> | undefined
   /** It asked more often than is remembered. */
   lost: boolean
 }
@@ -101,7 +101,7 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
     }
     const asker = askers.get(connection.client)
     if (delivery.dup || delivery.repeated || asker?.lost === true) return
-    const after = asker?.answered.get(topic) ?? 0
+    const after = asker?.answered?.get(topic) ?? 0
     const open = asker?.asks.filter((ask) => ask.serial > after && matchesTopic(ask.filter, topic)) ?? []
     if (register.overwritten > 0) findings.exercised++
     const latest = open.at(-1)
@@ -111,6 +111,7 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
     }
     const answered = open.find((ask) => register.mayAnswer(flow, sequence, ask.sentAtUs))
     if (answered !== undefined) {
+      asker!.answered ??= new Map()
       asker!.answered.set(topic, answered.serial)
       return
     }
@@ -165,7 +166,7 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
     for (const [connection, open] of demands) {
       const fromUs = calm.waitsFromUs(connection)
       const late = open.filter(({ subackAtUs }) => subackAtUs !== NEVER && nowUs - Math.max(fromUs, subackAtUs) > progressUs)
-      if (late.length === 0 || windowIsFull(connection)) continue
+      if (late.length === 0 || calm.windowIsFull(connection)) continue
       keep(
         connection,
         open.filter((each) => !late.includes(each)),
@@ -195,17 +196,14 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
   const settleAsks = (nowUs: number) => {
     for (const [client, asker] of askers) {
       const connection = client.current
-      if (asker.asks.length === 0 || connection === undefined || windowIsFull(connection)) continue
+      if (asker.asks.length === 0 || connection === undefined || calm.windowIsFull(connection)) continue
       const fromUs = Math.max(calm.waitsFromUs(connection), calm.quietFromUs(client.machine))
       asker.asks = asker.asks.filter((ask) => {
         // One of a former connection that was never answered may have been processed then.
         if (ask.ackedAtUs === NEVER && ask.connection === connection) return true
         return nowUs - Math.max(fromUs, ask.ackedAtUs) <= 2 * progressUs
       })
-      if (asker.asks.length === 0) {
-        asker.answered.clear()
-        asker.lost = false
-      }
+      if (asker.asks.length === 0) askers.delete(client)
     }
   }
 
@@ -222,7 +220,7 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
     onConnack(connection, present) {
       const asker = askers.get(connection.client)
       // The answers that a session still owed are gone with it.
-      if (asker !== undefined && !present) asker.asks = asker.asks.filter((ask) => ask.sentAtUs >= connection.connectSentAtUs)
+      if (asker !== undefined && present === false) asker.asks = asker.asks.filter((ask) => ask.sentAtUs >= connection.connectSentAtUs)
     },
     onLeft: forget,
     onClosed: forget,
@@ -242,7 +240,7 @@ export function checkRetainedLast({ context, ledger, calm }: Shared): Check {
         if (isShared(filter) || open.retainHandling[index] === 2) return
         let asker = askers.get(connection.client)
         if (asker === undefined) {
-          asker = { asks: [], answered: new Map(), lost: false }
+          asker = { asks: [], answered: undefined, lost: false }
           askers.set(connection.client, asker)
         }
         if (asker.asks.length >= KEPT_ASKS) {

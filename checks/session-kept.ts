@@ -4,7 +4,7 @@
  * PUBCOMP [MQTT-4.3.3-11] within the progress budget, judged in calm alone.
  *
  * Put to the test by every CONNACK to a client that had connected before, where the truth is known: a clean start gets 0; a session that surely is there
- * gets 1; a client that was never seen gets 0. After an unanswered CONNECT either may be true. That subscriptions are still in force is what
+ * gets 1; a client that was never seen gets 0. After an unanswered CONNECT either may be true, and a CONNACK of MQTT 3.1 does not say. That subscriptions are still in force is what
  * `acked-delivered` sees.
  */
 import type { Check, Shared } from './check.ts'
@@ -69,7 +69,7 @@ export function checkSessionKept({ context, calm }: Shared): Check {
       if (knowledge === 'surely-none' && present) {
         lie(connection, timeUs, 'present that never was', 'its session is present, though it never connected before')
       }
-      if (knowledge === 'surely-there') {
+      if (knowledge === 'surely-there' && present !== undefined) {
         findings.exercised++
         if (!present) {
           const spoken = {
@@ -79,7 +79,7 @@ export function checkSessionKept({ context, calm }: Shared): Check {
           lie(connection, timeUs, 'absent though it was to be kept', 'its session is not present, though it has not expired', spoken)
         }
       }
-      if (!present || former === undefined) return
+      if (former === undefined || !(present ?? knowledge === 'surely-there')) return
       const packetIds = new Set<number>()
       for (const incoming of former.incoming.values()) {
         if (incoming.connectionId !== connection.id) packetIds.add(incoming.packetId)

@@ -55,7 +55,7 @@ export class Stage {
   nowMs = 0
   private nextConnection = 1
 
-  constructor(clients: readonly ClientFacts[], options: { readonly promises?: readonly PromiseId[] } = {}) {
+  constructor(clients: readonly ClientFacts[], options: { readonly promises?: readonly PromiseId[]; readonly window3x?: number } = {}) {
     const context: CheckContext = {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),
       machines: [
@@ -63,6 +63,7 @@ export class Stage {
         ...clients.map(({ number }) => ({ name: `client-machine-${number}`, zone: INTERNET, role: 'client' })),
       ],
       budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000 },
+      window3x: 16,
       ...options,
     }
     this.checks = createChecks(context)

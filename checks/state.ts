@@ -20,6 +20,8 @@ export interface ClientFacts {
   /** How long it takes this client at most to notice that its connection is dead: when something was open, and when nothing was. */
   readonly detectionOpenMs: number
   readonly detectionIdleMs: number
+  /** When it is away, by its own decision: nobody has to serve it. */
+  readonly away?: readonly { readonly fromMs: number; readonly toMs: number }[]
 }
 
 export const NEVER = -1
@@ -138,6 +140,8 @@ export class Subscription {
   requestedQos: number
   /** Before the SUBACK -1. */
   grantedQos = -1
+  /** When the first SUBACK came. */
+  grantedAtUs = NEVER
   noLocal: boolean
   retainAsPublished = false
   /** It was so at some time. */

@@ -72,6 +72,21 @@ describe('will-once', () => {
     expect(made.verdict(PROMISE)).toBe('violated')
   })
 
+  test('one that subscribed when the service may have published it already is not', () => {
+    for (const spoken of [false, true]) {
+      const made = new Stage(clients(3), { promises: [PROMISE] })
+      const heir = made.connected(1, 5)
+      const dying = connect(made, 0, 0)
+      made.wait(1000)
+      heir.subscribe('will/#', 1)
+      made.wait(1000)
+      if (spoken) dying.deliver('data/1', 1, 0)
+      dying.close('peer', 'reset')
+      pass(made)
+      expect(made.result(PROMISE).violationCount).toBe(spoken ? 1 : 0)
+    }
+  })
+
   test('DISCONNECT 0x04, power loss, and a connection that the other side ended are abnormal too', () => {
     for (const finish of [
       (_made: Stage, dying: StageConnection) => dying.disconnect(4),

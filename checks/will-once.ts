@@ -8,12 +8,11 @@
  * The end was surely abnormal when an accepted connection ended, by whomever, without that packet: dropped, by DISCONNECT 0x04, with the client's process or
  * power. Where a CONNECT without a clean start followed and the will has a delay, it may have been cancelled, and either is right.
  * In time: keepalive * 1.5 after the end (when the service must have noticed) or once all is quiet, whichever is later; plus the delay (or session expiry where that
- * is shorter) and the progress budget. Judged for sessions granted QoS 1 or 2 when the connection ended and due without a break, when
- * they are connected; ages of a delay may stand still while nobody owns the shard, so that it counts in full from when all is quiet.
+ * is shorter) and the progress budget. Judged for sessions granted QoS 1 or 2 before the service last spoke on the connection, since when it may have published, and due
+ * without a break, when they are connected; ages of a delay may stand still while nobody owns the shard, so that it counts in full from when all is quiet.
  * Put to the test by every abnormal end that some such session heard of or should have, and by every sure DISCONNECT 0x00 that such a session listened to.
  * Left out: wills with QoS 0, with an expiry or without keepalive are never demanded; which of several equal payloads came.
  */
-import { windowIsFull } from './calm.ts'
 import type { Check, Delivery, Shared } from './check.ts'
 import { mayBeTooLarge } from './ledger.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
@@ -112,6 +111,10 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
 
   const listeners = (will: Will) => (will.flow.inflows ?? []).filter((inflow) => inflow.session.client.id !== '' && isDue(inflow))
 
+  /** The service may have ended the connection, and published the will, long before the client saw the end. */
+  const listenedAt = (inflow: Inflow, timeUs: number) =>
+    ledger.covering(inflow).some(({ grantedAtUs, grantedQos }) => grantedQos > 0 && grantedAtUs !== NEVER && grantedAtUs <= timeUs)
+
   const endAbnormally = (fate: Fate, how: string, timeUs: number) => {
     const { connection, will } = fate
     fate.endedAtUs = timeUs
@@ -122,7 +125,8 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
     fate.delayUs = Math.min(will.delaySeconds, expirySeconds) * 1_000_000
     if (fate.state === 'unknown' || (fate.mayBeCancelled && will.delaySeconds > 0) || will.expires || connection.keepaliveSeconds === 0)
       return
-    const awaiting = new Set(listeners(will))
+    const publishableUs = lastServedUs(connection)
+    const awaiting = new Set(listeners(will).filter((inflow) => listenedAt(inflow, publishableUs)))
     for (const session of fate.copies?.keys() ?? []) for (const each of awaiting) if (each.session === session) awaiting.delete(each)
     if (awaiting.size > 0) {
       fate.awaiting = awaiting
@@ -242,7 +246,12 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
         fate.awaiting!.delete(inflow)
         continue
       }
-      if (connection === undefined || connection.session !== session || windowIsFull(connection) || mayBeTooLarge(inflow.flow, connection))
+      if (
+        connection === undefined ||
+        connection.session !== session ||
+        calm.windowIsFull(connection) ||
+        mayBeTooLarge(inflow.flow, connection)
+      )
         continue
       if (nowUs <= Math.max(dueUs, calm.waitsFromUs(connection), calm.quietFromUs(connection.machine)) + progressUs) continue
       fate.awaiting!.delete(inflow)

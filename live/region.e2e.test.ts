@@ -24,7 +24,7 @@ const settings: ServiceSettings = {
 }
 const plan = planRegion({ ...defaultRegion, topicShards: 3, sessionShards: 3, settings })
 
-describe('a region on real sockets', () => {
+describe('a region on real TCP sockets [MQTT-4.2-1]', () => {
   let directory = ''
   let world: LiveWorld
   const clients: MqttClient[] = []

@@ -54,6 +54,10 @@ describe('generated zone outages', () => {
     expect(groupShare((group) => group.will?.delay !== undefined && group.will.delay !== '0s')).toBeGreaterThan(0.05)
     for (const ending of ['disconnect', 'drop', 'disconnect-with-will'])
       expect(groupShare((group) => group.away?.[0]?.ending === ending)).toBeGreaterThan(0.01)
+    expect(
+      share(({ scenario }) => scenario.clients!.some(({ publish, subscribe }) => qosOf(publish) === 2 && qosOf(subscribe) === 2)),
+    ).toBeGreaterThan(0.4)
+    expect(share(({ scenario }) => scenario.clients!.some(({ publish }) => publish === 'none'))).toBeGreaterThan(0.3)
     const retainedAndRead = ({ scenario: { clients } }: (typeof sample)[number]): boolean =>
       clients!.some((group) => typeof group.publish === 'object' && group.publish.retain === true) &&
       clients!.some((group) => typeof group.subscribe === 'object' && group.subscribe.again !== undefined)
@@ -101,6 +105,10 @@ describe('generated zone outages', () => {
     expect(fc.sample(zoneOutageRuns, { numRuns: 1, seed: 7 })).toMatchSnapshot()
   })
 })
+
+function qosOf(habit: 'none' | { readonly qos?: number | undefined } | undefined): number | undefined {
+  return typeof habit === 'object' ? habit.qos : undefined
+}
 
 type Sampled = ReturnType<typeof fc.sample<{ readonly scenario: import('./scenario.ts').ScenarioFile }>>[number]['scenario']
 

@@ -30,7 +30,17 @@ function sometimes<T>(value: fc.Arbitrary<T>, oneIn: number): fc.Arbitrary<T | u
   return fc.oneof({ withCrossShrink: true }, { arbitrary: fc.constant(undefined), weight: oneIn - 1 }, { arbitrary: value, weight: 1 })
 }
 
-const qos = fc.constantFrom(1 as const, 1 as const, 2 as const, 2 as const, 0 as const)
+const qos = fc.constantFrom(1 as const, 2 as const, 0 as const)
+
+/** Of what is published and of what is subscribed: most clients of a service use one for both. */
+const qosPair = fc.oneof(
+  { withCrossShrink: true },
+  {
+    arbitrary: fc.constantFrom({ publishQos: 1 as const, subscribeQos: 1 as const }, { publishQos: 2 as const, subscribeQos: 2 as const }),
+    weight: 1,
+  },
+  { arbitrary: fc.record({ publishQos: qos, subscribeQos: qos }), weight: 1 },
+)
 
 const will = fc.record({ qos, retain: fc.boolean(), delay: fc.constantFrom('0s', '1s', '5s') })
 
@@ -48,11 +58,10 @@ const clientGroup: fc.Arbitrary<GroupFile> = fc
     cleanStart: fc.boolean(),
     sessionExpiry: sometimes(fc.constantFrom('0s', '10s'), 4),
     every: fc.constantFrom('1s', '500ms', '200ms'),
-    publishQos: qos,
+    qos: qosPair,
     payloadBytes: fc.constantFrom(16, 64, 1500),
     expiry: sometimes(fc.constantFrom('30s', '2s'), 6),
     retain: sometimes(fc.constant(true), 3),
-    subscribeQos: qos,
     topics: fc.constantFrom(
       'ring' as const,
       'ring' as const,
@@ -81,14 +90,14 @@ const clientGroup: fc.Arbitrary<GroupFile> = fc
       cleanStart: drawn.cleanStart,
       ...(isOf5 && drawn.sessionExpiry !== undefined ? { sessionExpiry: drawn.sessionExpiry } : {}),
       publish: {
-        qos: drawn.publishQos,
+        qos: drawn.qos.publishQos,
         every: replaysTooSlowly(drawn) ? '500ms' : drawn.every,
         payloadBytes: drawn.payloadBytes,
         ...(drawn.retain === undefined ? {} : { retain: drawn.retain }),
         ...(isOf5 && drawn.expiry !== undefined ? { expiry: drawn.expiry } : {}),
       },
       subscribe: {
-        qos: drawn.subscribeQos,
+        qos: drawn.qos.subscribeQos,
         topics: drawn.topics,
         ...(share === undefined ? {} : { share }),
         ...(again === undefined ? {} : { again }),
@@ -102,13 +111,18 @@ const clientGroup: fc.Arbitrary<GroupFile> = fc
  * MQTT.js replays what it has queued one message after the other, each at QoS 2 two round trips long, and subscribes only then: of five messages a second that come in
  * meanwhile it works off so few that it would not be back before the run ends, whatever the service does.
  */
-function replaysTooSlowly({ profile, publishQos, every }: { profile: string; publishQos: number; every: string }): boolean {
-  return profile === 'mqtt.js' && publishQos === 2 && every === '200ms'
+function replaysTooSlowly({ profile, qos, every }: { profile: string; qos: { publishQos: number }; every: string }): boolean {
+  return profile === 'mqtt.js' && qos.publishQos === 2 && every === '200ms'
 }
 
 function endingOf(drawn: Ending, isOf5: boolean): Ending {
   return drawn === 'disconnect-with-will' && !isOf5 ? 'drop' : drawn
 }
+
+/** One that listens and is never away: by it is seen what becomes of the others' wills and of everybody's messages. */
+const listener: fc.Arbitrary<GroupFile> = fc
+  .record({ qos: fc.constantFrom(1 as const, 2 as const), topics: fc.constantFrom('wills' as const, 'wills' as const, 'fan-in' as const) })
+  .map((subscribe) => ({ count: 1, publish: 'none' as const, subscribe }))
 
 const outage = fc.record({
   zone: fc.constantFrom('az1', 'az2', 'az3'),
@@ -122,16 +136,17 @@ export const zoneOutageRuns: fc.Arbitrary<GeneratedRun> = fc
   .record({
     outage,
     clients: fc.array(clientGroup, { minLength: 1, maxLength: 3 }),
+    listener: sometimes(listener, 2),
     topicShards: fc.integer({ min: 1, max: 4 }),
     sessionShards: fc.integer({ min: 1, max: 3 }),
     seed: fc.noShrink(fc.noBias(fc.integer({ min: 0, max: 0xffff_ffff }))),
   })
-  .map(({ outage, clients, topicShards, sessionShards, seed }) => ({
+  .map(({ outage, clients, listener, topicShards, sessionShards, seed }) => ({
     seed,
     scenario: {
       title: 'A zone goes dark',
       region: { topicShards, sessionShards },
-      clients,
+      clients: listener === undefined ? clients : [...clients, listener],
       workload: { warmUp: '8s', settle: '15s', drain: '6s' },
       faults: [{ kind: 'zone-outage' as const, ...outage }],
     },

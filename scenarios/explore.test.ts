@@ -55,7 +55,7 @@ describe('an exploration', () => {
         ],
       } as unknown as RunResult
     }
-    const options = { runs: 20, folder, exercised: ['acked-survives', 'reconnect-in-time'] } as const
+    const options = { runs: 20, folder, exercised: { 'acked-survives': 1, 'reconnect-in-time': 0.5 } }
     expect(() => explore(zoneOutageRuns, { ...options, play: () => fine })).toThrow('only 0 of 20 runs put acked-survives to the test')
     expect(() => explore(zoneOutageRuns, { ...options, play: everySo(3) })).toThrow('only 7 of 20 runs put reconnect-in-time to the test')
     runs = 0

@@ -20,8 +20,8 @@ export interface ExploreOptions {
   /** Where the scenario that failed is written. */
   readonly folder: string
   play(scenario: Scenario, seed: number): RunResult
-  /** Promises that at least half of the runs must put to the test: an exploration that tries nothing finds nothing. */
-  readonly exercised?: readonly PromiseId[]
+  /** What share of the runs must put a promise to the test: an exploration that tries nothing finds nothing. */
+  readonly exercised?: Readonly<Partial<Record<PromiseId, number>>>
   /** fast-check's own, to repeat an exploration. */
   readonly seed?: number
 }
@@ -71,9 +71,10 @@ export function explore(runs: fc.Arbitrary<GeneratedRun>, options: ExploreOption
   })
   const details = fc.check(property, { numRuns: options.runs, ...(options.seed === undefined ? {} : { seed: options.seed }) })
   if (!details.failed) {
-    for (const id of options.exercised ?? []) {
-      const count = exercised.get(id) ?? 0
-      if (count * 2 < executions) throw new Error(`only ${count} of ${executions} runs put ${id} to the test: nothing is proved by so few`)
+    for (const [id, share] of Object.entries(options.exercised ?? {})) {
+      const count = exercised.get(id as PromiseId) ?? 0
+      if (count < executions * share)
+        throw new Error(`only ${count} of ${executions} runs put ${id} to the test: nothing is proved by so few`)
     }
     return
   }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { AccessRules } from '../model/access.ts'
 import { planRegion } from '../model/region.ts'
 import type { HistoryEntry, WorldEvent } from '../model/world.ts'
 import { regionSpec } from './cast.ts'
@@ -109,9 +110,9 @@ faults:
     expect(crash.violations[0]!.text).toContain('The process on dns-3 ended')
   })
 
-  test.each([
-    ['users', { users: [] }],
-    ['topics', { topics: [] }],
+  test.each<[string, Partial<AccessRules>]>([
+    ['users', { users: new Map() }],
+    ['topics', { topics: new Set() }],
   ])('lets nobody publish where the control plane knows none of the %s that its clients were given', (_, missing) => {
     const spec = regionSpec(small)
     const strangers = planRegion({ ...spec, access: { ...spec.access, ...missing } })

@@ -85,6 +85,7 @@ class Run {
       clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client, settings.proxy.maximumKeepaliveSeconds)])),
       machines: this.machines,
       budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
+      window3x: settings.proxy.window3x,
     })
     this.observe(checks)
     options.prepare?.(world)
@@ -283,6 +284,7 @@ function factsOf(client: FleetClient, maximumKeepaliveSeconds: number): ClientFa
     sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
     detectionOpenMs: detectionBoundMs(profile, true, keepaliveSeconds),
     detectionIdleMs: detectionBoundMs(profile, false, keepaliveSeconds),
+    away: client.away.map(({ atMs, forMs }) => ({ fromMs: atMs, toMs: atMs + forMs + client.awayStaggerMs })),
   }
 }
 

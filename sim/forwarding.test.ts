@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { CloseReason, Connection, Forwarding, Host } from '../model/host.ts'
+import { defaultLatency } from './latency.ts'
 import { Ear, ms, newWorld, Puppet, seconds } from './puppets.test-support.ts'
 
 /** A load balancer in front of one server; `delayMs` is how long it thinks before it forwards. */
-function balanced(delayMs = 0) {
-  const world = newWorld()
+function balanced(delayMs = 0, options: Parameters<typeof newWorld>[0] = {}) {
+  const world = newWorld(options)
   const server = new Puppet(world, 'server', 'az1')
   const closes: CloseReason[] = []
   const joints: Forwarding[] = []
@@ -133,6 +134,19 @@ describe('a forwarded connection', () => {
     far.connection!.write(Buffer.from('y'))
     world.run(seconds(31))
     expect(far.closes).toEqual(['reset'])
+  })
+
+  test('delivers what a client wrote before it closed, whatever the server writes meanwhile', () => {
+    for (let seed = 1; seed <= 300; seed++) {
+      const { world, server, near } = balanced(0, { seed, latency: defaultLatency })
+      world.run(seconds(2))
+      const far = server.accepted[0]!
+      near.connection!.write(Buffer.from('goodbye'))
+      near.connection!.close()
+      for (let us = ms(12); us < ms(40); us += 100) world.at(seconds(2) + us, () => far.connection!.write(Buffer.from('?')))
+      world.run(seconds(4))
+      expect([seed, far.text]).toEqual([seed, 'goodbye'])
+    }
   })
 
   test('is cut where either leg is cut', () => {

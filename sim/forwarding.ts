@@ -164,9 +164,13 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const { rules } = this.machine.network
     if (!this.machine.isOn || rules.isCut(fromMachine, this.machine, 'stream') || rules.isCut(this.machine, fromMachine, 'stream')) return
     const { kernel } = this.machine
-    const end = from === this.inbound ? this.inbound : this.outbound!
-    const legUs = medianOf(from === this.inbound ? this.inboundTable! : this.outboundTable!)
-    kernel.schedule(kernel.departureUs() + 2 * legUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)
+    const isInbound = from === this.inbound
+    const end = isInbound ? this.inbound : this.outbound!
+    const other = isInbound ? this.outbound! : this.inbound
+    const legUs = medianOf(isInbound ? this.inboundTable! : this.outboundTable!)
+    // What went by before the joint was dropped has gone ahead of this answer.
+    const arrivalUs = Math.max(kernel.departureUs() + 2 * legUs, other.lastArrivalUs)
+    kernel.schedule(arrivalUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)
   }
 
   fire(kind: number, payload: unknown, argument: number): void {

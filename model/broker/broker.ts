@@ -336,7 +336,15 @@ function volumeIsWhole({ volume }: Hosted): boolean {
 function notOwner(name: MessageName): Message {
   switch (replies[name as RequestName]) {
     case 'sessionOpened':
-      return { name: 'sessionOpened', outcome: 'not-owner', sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [] }
+      return {
+        name: 'sessionOpened',
+        outcome: 'not-owner',
+        sessionPresent: false,
+        epoch: 0,
+        incarnation: 0,
+        subscriptions: [],
+        topicShards: [],
+      }
     case 'sessionsResumed':
       return { name: 'sessionsResumed', outcome: 'not-owner', superseded: [], lost: [] }
     case 'published':

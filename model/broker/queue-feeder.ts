@@ -22,6 +22,8 @@ export interface QueueFeederOwner {
   ageMs(): number
   /** A place was acknowledged, by the subscriber or because it is of no more use. */
   onAcknowledged(queue: SessionQueue): void
+  /** From here on nothing of the queue is sent, until it is connected again. */
+  onDetached(queue: SessionQueue): void
 }
 
 /** What a subscription grants of a message that is at hand. */
@@ -48,13 +50,14 @@ export class QueueFeeder {
   close(): void {
     this.closed = true
     this.retryTimer?.cancel()
-    for (const link of [...this.byHandle.keys()]) this.onLinkDown(link)
+    for (const handles of this.byHandle.values()) for (const queue of handles.values()) queue.attachment = undefined
+    this.byHandle.clear()
   }
 
   onLinkDown(link: Link): void {
     const handles = this.byHandle.get(link)
     if (handles === undefined) return
-    for (const queue of handles.values()) queue.attachment = undefined
+    for (const queue of [...handles.values()]) this.disconnect(queue)
     this.byHandle.delete(link)
   }
 
@@ -89,6 +92,7 @@ export class QueueFeeder {
     if (attachment === undefined) return
     this.byHandle.get(attachment.link)?.delete(attachment.handle)
     queue.attachment = undefined
+    this.owner.onDetached(queue)
   }
 
   /** Tells a proxy that PUBREL may leave. */

@@ -1,6 +1,6 @@
 /**
  * The retained message of each topic of a shard, by where it stands in the log. A register in the log's order: the last PUBLISH with RETAIN counts, one with
- * an empty payload leaves nothing [MQTT-3.3.1-5, MQTT-3.3.1-6]. A trie over topic levels, so that the work of a subscription grows with what matches.
+ * an empty payload leaves nothing [MQTT-3.3.1-5, MQTT-3.3.1-6]; but not one that a publisher's later connection has overtaken, as a late will is. A trie over topic levels, so that the work of a subscription grows with what matches.
  */
 import type { TopicCheckpoint } from './topic-records.ts'
 
@@ -8,6 +8,8 @@ export interface RetainedMessage {
   readonly topic: string
   readonly offset: number
   readonly publisher: string
+  /** Of the publisher's session. */
+  readonly epoch: number
   readonly qos: number
 }
 
@@ -21,6 +23,7 @@ export class RetainedRegister {
   private readonly byTopic = new Map<string, RetainedMessage>()
 
   set(message: RetainedMessage): void {
+    if (this.isOvertaken(message.topic, message.publisher, message.epoch)) return
     this.byTopic.set(message.topic, message)
     let node = this.root
     for (const level of message.topic.split('/')) {
@@ -33,6 +36,16 @@ export class RetainedRegister {
       node = child
     }
     node.here = message
+  }
+
+  /** @param clearing the message that leaves nothing. */
+  clear(clearing: Omit<RetainedMessage, 'offset' | 'qos'>): void {
+    if (!this.isOvertaken(clearing.topic, clearing.publisher, clearing.epoch)) this.delete(clearing.topic)
+  }
+
+  private isOvertaken(topic: string, publisher: string, epoch: number): boolean {
+    const present = this.byTopic.get(topic)
+    return present !== undefined && present.publisher === publisher && present.epoch > epoch
   }
 
   delete(topic: string): void {

@@ -42,6 +42,8 @@ export class SessionQueue {
   base = 1
   /** Places up to here may have been sent by this or an earlier owner: sending them again says DUP [MQTT-3.3.1-1]. */
   maybeSentUpTo = 0
+  /** By the log: places from here on have not been sent, as nobody was connected. 0 while somebody may be. */
+  absentFrom = 0
   /** From some place on, a message's offset times `META` plus its QoS and retain flag. */
   private messages: number[] = []
   /** Of those, how many lie before `base`. */
@@ -217,6 +219,7 @@ export class SessionQueue {
       meta: this.messages.slice(this.skipped).map((message) => message % META),
       identifiers,
       beyond: this.beyond === undefined ? NONE : [...this.beyond],
+      absentFrom: this.absentFrom,
       received: this.receivedPlaces(),
       shared: this.sharedPlaces(),
     }
@@ -227,6 +230,7 @@ export class SessionQueue {
     queue.version = snapshot.version
     queue.subscriptions = snapshot.subscriptions
     queue.base = snapshot.base
+    queue.absentFrom = snapshot.absentFrom
     queue.messages = snapshot.offsets.map((offset, index) => offset * META + snapshot.meta[index]!)
     if (snapshot.identifiers.length > 0)
       queue.identifiers = new Map(snapshot.identifiers.map((entry) => [entry.sequence, entry.identifiers]))

@@ -37,7 +37,7 @@ const sessionRecords = {
   willFired: { type: 10, body: record({ clientId: utf8, epoch: u32 }) },
   /** The topic shard has it. */
   willStored: { type: 11, body: record({ clientId: utf8, epoch: u32 }) },
-  /** How old the shard is: while a will waits, so that its time goes on with a new owner. */
+  /** How old the shard is: while a will or the end of a session waits, so that its time goes on with a new owner. */
   aged: { type: 12, body: record({ ageMs: u53 }) },
 } as const
 
@@ -85,6 +85,7 @@ export const sessionCheckpoint = record({
       topicShards: list(u16),
       connected: bool,
       disconnectedAgeMs: u53,
+      leftUpTo: u53,
       allocatedIds: u53,
       openIds: list(record({ packetId: u16, messageId: u53, ordinal: u53 })),
     }),

@@ -137,6 +137,8 @@ export class SessionBench {
   private readonly storedEpochs = new Map<string, number>()
   private readonly inCall = new Set<string>()
   private nextHandle = 1
+  /** The message ids that connections were told, by `exchangeOf`. */
+  private readonly exchanges = new Map<string, number>()
 
   constructor(options: { readonly checkpointBytes?: number } = {}) {
     const puppet = new Puppet(this.world, 'broker-1', 'az1', { onBoot: () => {} })
@@ -264,18 +266,26 @@ export class SessionBench {
   }
 
   receive(connection: Connection, packetId: number): ReplyOf<'receivePublish'> {
-    return this.ask(this.receiveRequest(connection, packetId))
+    const reply = this.ask(this.receiveRequest(connection, packetId))
+    this.exchanges.set(exchangeOf(connection, packetId), reply.messageId)
+    return reply
   }
 
-  /** Of whatever the packet id stands for, unless a message is named. */
-  releaseRequest({ clientId, epoch }: Connection, packetId: number, messageId = 0): MessageOf<'releasePublish'> {
-    return { name: 'releasePublish', shard: SHARD, clientId, epoch, packetId, messageId }
+  /** As the proxy asks unless a message is named: for the one that it was told on this connection, 0 where there was none. */
+  releaseRequest(connection: Connection, packetId: number, messageId?: number): MessageOf<'releasePublish'> {
+    const { clientId, epoch } = connection
+    const meant = messageId ?? this.exchanges.get(exchangeOf(connection, packetId)) ?? 0
+    return { name: 'releasePublish', shard: SHARD, clientId, epoch, packetId, messageId: meant }
   }
 
-  release(connection: Connection, packetId: number, messageId = 0): string {
-    return this.ask(this.releaseRequest(connection, packetId, messageId)).outcome
+  release(connection: Connection, packetId: number, messageId?: number): string {
+    const { outcome } = this.ask(this.releaseRequest(connection, packetId, messageId))
+    this.exchanges.delete(exchangeOf(connection, packetId))
+    return outcome
   }
 }
+
+const exchangeOf = ({ clientId, epoch }: Connection, packetId: number) => `${clientId} ${epoch} ${packetId}`
 
 function newLink(): Link {
   return {} as Link

@@ -32,8 +32,8 @@ import type { Shard } from './shard.ts'
 import type { ShardCaller } from './shard-caller.ts'
 import { WillOutbox } from './will-outbox.ts'
 
-/** How much of a will's delay a failover may repeat. */
-const AGE_LOG_INTERVAL_MS = 5000
+const SHORTEST_AGE_LOG_INTERVAL_MS = 5000
+const LONGEST_AGE_LOG_INTERVAL_MS = 60_000
 
 type Reply = (message: Message) => void
 
@@ -250,10 +250,10 @@ export class SessionShard implements Shard {
   }
 
   private answerOpened(session: Session, reply: Reply): void {
-    const { sessionPresent, epoch, incarnation, subscriptions } = session
+    const { sessionPresent, epoch, incarnation, subscriptions, topicShards } = session
     this.answer(
       reply,
-      { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions },
+      { name: 'sessionOpened', outcome: 'opened', sessionPresent, epoch, incarnation, subscriptions, topicShards },
       refusal('not-owner'),
     )
   }
@@ -324,9 +324,12 @@ export class SessionShard implements Shard {
       return
     }
     const known = session.received?.messageIdOf(packetId)
-    if (known !== undefined && (messageId === 0 || messageId === known)) this.log({ name: 'released', clientId, packetId })
-    // It was asked before, and came over a link that was given up: the packet id stands for another message by now.
-    else if (known !== undefined) this.host.reached('late release of a QoS 2 packet id ignored')
+    if (known !== undefined) {
+      const isMeant = messageId === 0 ? known <= session.leftUpTo : known === messageId
+      if (isMeant) this.log({ name: 'released', clientId, packetId })
+      // It was asked before, and comes over a link that was given up: the packet id stands for another message by now.
+      else this.host.reached('late release of a QoS 2 packet id ignored')
+    }
     answer('released')
   }
 
@@ -342,7 +345,7 @@ export class SessionShard implements Shard {
     const session = this.table.get(request.clientId)
     if (session !== undefined && (session.epoch === request.epoch || (request.epoch === 0 && isSameAttempt(session, request)))) {
       if (session.connected) this.disconnect(session, request.expirySeconds, request.will)
-      else if (request.will === 'discarded') this.discardPending(session)
+      else this.disconnectLate(session, request)
     }
     this.answer(reply, { name: 'answer', outcome: 'done' }, { name: 'answer', outcome: 'not-owner' })
   }
@@ -365,12 +368,15 @@ export class SessionShard implements Shard {
     this.armTimer(this.nextAgeMs(session))
   }
 
-  /** The connection was lost for us before its DISCONNECT came through; the will has not fired yet [MQTT-3.14.4-3]. */
-  private discardPending(session: Session): void {
-    if (session.will === undefined) return
-    const { clientId, expirySeconds, disconnectedAgeMs } = session
-    this.tellDropped(session, 'discarded')
-    this.log({ name: 'disconnected', clientId, expirySeconds, ageMs: disconnectedAgeMs, will: 'discarded' })
+  /** The connection was lost for us before its DISCONNECT came through: a will that has not fired is gone [MQTT-3.14.4-3], the session expires as the client said. */
+  private disconnectLate(session: Session, { expirySeconds, will }: MessageOf<'closeSession'>): void {
+    const isDiscarded = will === 'discarded' && session.will !== undefined
+    if (!isDiscarded && expirySeconds === session.expirySeconds) return
+    const { clientId, disconnectedAgeMs: ageMs } = session
+    if (isDiscarded) this.tellDropped(session, 'discarded')
+    this.log({ name: 'disconnected', clientId, expirySeconds, ageMs, will: isDiscarded ? 'discarded' : 'kept' })
+    this.act(session)
+    this.armTimer(this.nextAgeMs(session))
   }
 
   private logDisconnected({ clientId }: Session, expirySeconds: number, will: 'discarded' | 'kept'): void {
@@ -411,8 +417,7 @@ export class SessionShard implements Shard {
   private nextAgeMs(session: Session): number {
     if (this.table.get(session.clientId) !== session) return Number.POSITIVE_INFINITY
     const dueAgeMs = Math.min(willAgeMs(session), expiryAgeMs(session))
-    const waitsForWill = !session.connected && session.will !== undefined
-    return waitsForWill ? Math.min(dueAgeMs, this.table.ageMs + AGE_LOG_INTERVAL_MS) : dueAgeMs
+    return Math.min(dueAgeMs, this.table.ageMs + ageLogIntervalMs(session))
   }
 
   /** One timer, for what comes first. */
@@ -427,8 +432,7 @@ export class SessionShard implements Shard {
     this.timerAtAgeMs = Number.POSITIVE_INFINITY
     const away = [...this.table.sessions.values()].filter((session) => !session.connected)
     const ageMs = Math.floor(this.ageMs())
-    const isWillWaiting = away.some((session) => willAgeMs(session) > ageMs && session.will !== undefined)
-    if (isWillWaiting && ageMs >= this.table.ageMs + AGE_LOG_INTERVAL_MS) this.log({ name: 'aged', ageMs })
+    if (away.some((session) => ageMs >= this.table.ageMs + ageLogIntervalMs(session))) this.log({ name: 'aged', ageMs })
     // A CONNECT that is being served decides over the session itself.
     let nextAgeMs = Number.POSITIVE_INFINITY
     for (const session of away) {
@@ -441,6 +445,13 @@ export class SessionShard implements Shard {
   }
 }
 
+/** How often the age is logged for a session without connection: a failover adds no more than this, and the time without an owner, to what it waits for. */
+function ageLogIntervalMs(session: Session): number {
+  const waitMs = Math.min(willAgeMs(session), expiryAgeMs(session)) - session.disconnectedAgeMs
+  if (waitMs === Number.POSITIVE_INFINITY) return waitMs
+  return Math.min(LONGEST_AGE_LOG_INTERVAL_MS, Math.max(SHORTEST_AGE_LOG_INTERVAL_MS, waitMs / 20))
+}
+
 function refusal(outcome: 'not-owner' | 'superseded'): Message {
-  return { name: 'sessionOpened', outcome, sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [] }
+  return { name: 'sessionOpened', outcome, sessionPresent: false, epoch: 0, incarnation: 0, subscriptions: [], topicShards: [] }
 }

@@ -36,6 +36,8 @@ export interface Session {
   /** The link on which the connection was opened or validated; undefined after a failover until the proxy has spoken up. */
   link: Link | undefined
   disconnectedAgeMs: number
+  /** The last message id of the shard when the connection of `epoch` was opened: what earlier ones left has none above it. */
+  leftUpTo: number
   /** Undefined until it publishes with QoS 2. */
   received: ReceivedIds | undefined
 }
@@ -151,6 +153,7 @@ export class SessionTable {
         connected: true,
         link: undefined,
         disconnectedAgeMs: 0,
+        leftUpTo: this.lastMessageId,
         received: undefined,
       })
       return
@@ -164,6 +167,7 @@ export class SessionTable {
     session.will = kept(will)
     session.connected = true
     session.link = undefined
+    session.leftUpTo = this.lastMessageId
     session.version = 0
   }
 

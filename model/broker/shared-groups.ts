@@ -19,15 +19,15 @@ export class SharedGroup {
     this.share = share
   }
 
-  /** @param mustBeConnected a QoS 0 message is for now or never. */
-  choose(mustBeConnected: boolean): SessionQueue | undefined {
+  /** @param wanted `connected`: a QoS 0 message is for now or never. `queued`: it has to have a place, which a QoS 0 subscription does not give. */
+  choose(wanted: 'anyone' | 'connected' | 'queued'): SessionQueue | undefined {
     const members = [...this.members.keys()]
     const first = this.turn++ % Math.max(1, members.length)
     let best: SessionQueue | undefined
-    let bestRank = mustBeConnected ? 1 : 0
+    let bestRank = wanted === 'connected' ? 1 : 0
     for (let i = 0; i < members.length; i++) {
       const queue = members[(first + i) % members.length]!
-      const rank = this.rankOf(queue)
+      const rank = wanted === 'queued' && this.members.get(queue)!.qos === 0 ? 0 : this.rankOf(queue)
       if (rank <= bestRank) continue
       best = queue
       bestRank = rank

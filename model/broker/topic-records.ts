@@ -1,5 +1,5 @@
 /** What a topic shard writes to its log. Type 1 is the volume's own; a type number is never used again for another record. */
-import { bool, bytes, list, record, u8, u32, u53, utf8, type Value } from '../wire/codec.ts'
+import { bool, bytes, type Field, list, record, u8, u32, u53, utf8, type Value } from '../wire/codec.ts'
 import { subscriptionField } from '../wire/messages.ts'
 
 export const RECORD_VERSION = 1
@@ -13,6 +13,8 @@ export const topicRecordType = {
   segmentIndex: 7,
   retained: 8,
   received: 9,
+  absent: 10,
+  aged: 11,
 } as const
 
 /**
@@ -20,17 +22,41 @@ export const topicRecordType = {
  * `messageId` is 0 but for QoS 2. `ageMs`: the shard's age when it was stored, from which its expiry counts. `chosen`: for each shared subscription the member that gets it.
  * The record of type `retained` has the same body: it only sets the topic's register.
  */
-export const messageRecord = record({
-  epoch: u32,
-  sequence: u32,
-  messageId: u53,
-  openFrom: u53,
-  ageMs: u53,
-  storedAtMs: u53,
-  chosen: list(record({ share: utf8, clientId: utf8 })),
-  message: bytes,
-})
-export type MessageRecord = Value<typeof messageRecord>
+export interface MessageRecord {
+  readonly epoch: number
+  readonly sequence: number
+  readonly messageId: number
+  readonly openFrom: number
+  readonly ageMs: number
+  readonly storedAtMs: number
+  readonly chosen: Value<typeof chosenField>
+  readonly message: Buffer
+}
+const chosenField = list(record({ share: utf8, clientId: utf8 }))
+
+/** By hand, not by `record`: most of what is logged are these. */
+export const messageRecord: Field<MessageRecord> = {
+  write(writer, { epoch, sequence, messageId, openFrom, ageMs, storedAtMs, chosen, message }) {
+    writer.u32(epoch)
+    writer.u32(sequence)
+    writer.u53(messageId)
+    writer.u53(openFrom)
+    writer.u53(ageMs)
+    writer.u53(storedAtMs)
+    chosenField.write(writer, chosen)
+    writer.bytes(message)
+  },
+  read: (reader) => ({
+    epoch: reader.u32(),
+    sequence: reader.u32(),
+    messageId: reader.u53(),
+    openFrom: reader.u53(),
+    ageMs: reader.u53(),
+    storedAtMs: reader.u53(),
+    chosen: chosenField.read(reader),
+    message: reader.bytes(),
+  }),
+}
 
 /** The session's subscriptions that concern this shard, replacing the former ones; the retained messages of those named go into its queue. */
 export const subscriptionsRecord = record({
@@ -56,6 +82,12 @@ export const receivedRecord = record({ places: list(record({ clientId: utf8, seq
 
 /** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. */
 export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })) })
+
+/** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
+export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })
+
+/** How old the shard is, where no message says so: what waits goes on ageing with a new owner. */
+export const agedRecord = record({ ageMs: u53 })
 
 /** A piece of a checkpoint; `last` ends it. All pieces stand together in the log. */
 export const checkpointRecord = record({ first: bool, last: bool, bytes })
@@ -96,11 +128,12 @@ export const topicCheckpoint = record({
       meta: list(u8),
       identifiers: list(record({ sequence: u53, identifiers: list(u32) })),
       beyond: list(u53),
+      absentFrom: u53,
       received: list(u53),
       shared: list(record({ sequence: u53, share: utf8 })),
     }),
   ),
-  retained: list(record({ topic: utf8, offset: u53, publisher: utf8, qos: u8 })),
+  retained: list(record({ topic: utf8, offset: u53, publisher: utf8, epoch: u32, qos: u8 })),
   segments: list(
     record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, sealedAgeMs: u53, indexOffset: u53, indexLength: u32 }),
   ),

@@ -138,6 +138,36 @@ describe('a retained message', () => {
     expect(link.texts(1)).toEqual(['live', 'kept'])
   })
 
+  test('published at QoS 0 leaves once the register has it, and what comes behind it keeps its place [MQTT-4.6.0-5]', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')])
+    stage.log.held = true
+    stage.passOn('p', { topic: 't', text: 'at once', qos: 0 })
+    stage.passOn('p', { topic: 't', text: 'kept', qos: 0, retain: true })
+    stage.passOn('p', { topic: 't', text: 'behind it', qos: 0 })
+    expect(link.texts(1)).toEqual(['at once'])
+    stage.log.sync()
+    expect(link.texts(1)).toEqual(['at once', 'kept', 'behind it'])
+    stage.passOn('p', { topic: 't', text: 'at once again', qos: 0 })
+    expect(link.texts(1).at(-1)).toBe('at once again')
+  })
+
+  test('published at QoS 0 that a failover lost was seen by nobody, and has replaced nothing [MQTT-3.3.1-5]', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')])
+    stage.passOn('p', { topic: 't', text: 'former', qos: 0, retain: true })
+    stage.log.held = true
+    stage.passOn('p', { topic: 't', text: 'lost', qos: 0, retain: true })
+    stage.newOwner()
+    stage.log.held = false
+    expect(link.texts(1)).toEqual(['former'])
+    const back = new StageLink()
+    stage.attach(back, 'late', 2, [subscription('t')], { sendRetained: ['t'] })
+    expect(back.texts(2)).toEqual(['former'])
+  })
+
   test('at QoS 0 is sent at most once, also over a failover', () => {
     const stage = new ShardStage()
     stage.publish('p', { topic: 'a', text: 'kept', retain: true })
@@ -169,6 +199,20 @@ describe('a retained message', () => {
 })
 
 describe('a will', () => {
+  test('that comes late overwrites nothing that its client has retained since, on another connection', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'presence', text: 'online', retain: true }, { epoch: 2 })
+    stage.will('p', 1, { topic: 'presence', text: 'offline', retain: true })
+    const link = new StageLink()
+    stage.attach(link, 'r', 1, [subscription('presence')], { sendRetained: ['presence'] })
+    stage.newOwner()
+    stage.attach(link, 'r 2', 2, [subscription('presence')], { sendRetained: ['presence'] })
+    stage.will('p', 3, { topic: 'presence', text: 'offline', retain: true })
+    stage.attach(link, 'r 3', 3, [subscription('presence')], { sendRetained: ['presence'] })
+    expect([1, 2, 3].map((handle) => link.texts(handle)[0])).toEqual(['online', 'online', 'offline'])
+    expect(stage.stored('presence')).toEqual(['online', 'offline', 'offline'])
+  })
+
   test('is stored once for its connection, and not fenced by what the client did since', () => {
     const stage = new ShardStage()
     const link = new StageLink()
@@ -245,6 +289,30 @@ describe('a shared subscription', () => {
     expect(back.delivered.get(2)).toMatchObject([{ text: 'one' }, { text: 'three' }])
   })
 
+  test('leaves nothing to an heir whose subscription would keep nothing for it', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 'worker', 1, [subscription(share)])
+    for (const text of ['one', 'two']) stage.publish('p', { topic: 't', text })
+    stage.attach(link, 'at most once', 2, [subscription(share, 0)])
+    stage.attach(link, 'at least once', 3, [subscription(share)])
+    stage.endSession('worker')
+    expect([link.texts(2), link.texts(3)]).toEqual([[], ['one', 'two']])
+  })
+
+  test('hands on a QoS 2 message that waited for a member who was away all the time, also after a failover', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 'worker', 1, [subscription(share, 2)])
+    stage.detach(link, 'worker', 1)
+    stage.host.run(1500)
+    stage.publish('p', { topic: 't', text: 'never begun', qos: 2 }, { messageId: 1, openFrom: 1 })
+    stage.newOwner()
+    stage.attach(link, 'other', 2, [subscription(share, 2)])
+    stage.endSession('worker')
+    expect(link.texts(2)).toEqual(['never begun'])
+  })
+
   test('leaves nothing to an heir that its own log may forget: the inherited place is durable before it is used', () => {
     const stage = new ShardStage()
     const link = new StageLink()
@@ -265,32 +333,67 @@ describe('a shared subscription', () => {
 })
 
 describe('message expiry', () => {
-  test('counts the age of the message, not the clock on the wall, over a failover too [MQTT-3.3.2-5, MQTT-3.3.2-6]', () => {
+  const expiring = () => {
     const stage = new ShardStage()
     const link = new StageLink()
     stage.attach(link, 's', 1, [subscription('t')])
     stage.detach(link, 's', 1)
     stage.publish('p', { topic: 't', text: 'short', expirySeconds: 10 })
     stage.publish('p', { topic: 't', text: 'long', expirySeconds: 100 })
+    return stage
+  }
+  const returned = (stage: ShardStage, epoch = 2) => {
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch })
+    return link.delivered.get(1) ?? []
+  }
+
+  test('drops what nobody was sent before its time was over, and says how long the rest has waited [MQTT-3.3.2-5, MQTT-3.3.2-6]', () => {
+    const stage = expiring()
+    stage.host.run(10_000)
+    expect(returned(stage)).toMatchObject([{ text: 'long', waitedMs: 10_000, flags: 0 }])
+  })
+
+  test('counts the age of the message, not the clock on the wall, over a failover too [MQTT-3.3.2-5]', () => {
+    const stage = expiring()
     stage.host.wallOffsetMs += 1_000_000
     stage.host.run(5000)
-    stage.publish('p', { topic: 't', text: 'mark' })
+    stage.publish('p', { topic: 'elsewhere', text: 'tells how old the shard is' })
     stage.newOwner()
     stage.host.wallOffsetMs -= 3_000_000
     stage.host.run(6000)
-    const back = new StageLink()
-    stage.attach(back, 's', 1, [subscription('t')], { epoch: 2 })
-    // The new owner cannot know whether the former one had sent the short one: it may have been begun.
-    expect(back.texts(1)).toContain('long')
-    expect(back.delivered.get(1)?.find(({ text }) => text === 'long')?.waitedMs).toBe(11_000)
-    const fresh = new ShardStage()
-    fresh.attach(link, 's', 1, [subscription('t')])
-    fresh.detach(link, 's', 1)
-    fresh.publish('p', { topic: 't', text: 'short', expirySeconds: 10 })
-    fresh.publish('p', { topic: 't', text: 'long', expirySeconds: 100 })
-    fresh.host.run(10_000)
-    fresh.attach(back, 's', 2, [subscription('t')], { epoch: 2 })
-    expect(back.texts(2)).toEqual(['long'])
+    expect(returned(stage)).toMatchObject([{ text: 'long', waitedMs: 11_000, flags: 0 }])
+  })
+
+  test('goes on where nothing happened before the failover, but for a minute', () => {
+    const stage = new ShardStage()
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')])
+    stage.detach(link, 's', 1)
+    stage.publish('p', { topic: 't', text: 'hours', expirySeconds: 7200 })
+    stage.host.run(3_000_000)
+    stage.newOwner()
+    const [hours] = returned(stage)
+    expect(hours!.waitedMs).toBeGreaterThanOrEqual(2_940_000)
+    expect(hours!.waitedMs).toBeLessThanOrEqual(3_000_000)
+  })
+
+  test('does not drop what may have been begun: that a session is connected again is in the log before anything is sent', () => {
+    const stage = expiring()
+    stage.host.run(1500)
+    stage.log.held = true
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch: 2 })
+    expect(link.texts(1)).toEqual([])
+    stage.log.held = false
+    stage.log.sync()
+    expect(link.texts(1)).toEqual(['short', 'long'])
+    stage.newOwner()
+    stage.host.run(20_000)
+    expect(returned(stage, 3)).toMatchObject([
+      { text: 'short', flags: deliveryFlag.dup },
+      { text: 'long', flags: deliveryFlag.dup },
+    ])
   })
 })
 

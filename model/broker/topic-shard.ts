@@ -18,6 +18,8 @@ import type { SessionQueue } from './session-queue.ts'
 import type { Shard } from './shard.ts'
 import type { Match } from './subscription-index.ts'
 import {
+  absentRecord,
+  agedRecord,
   type MessageRecord,
   messageRecord,
   positionsRecord,
@@ -50,11 +52,15 @@ export class TopicShard implements Shard, QueueFeederOwner {
   private readonly state = new TopicState()
   private readonly feeder: QueueFeeder
   private readonly dirty = new Set<SessionQueue>()
+  /** Queues that nobody is connected to, and the log does not say so yet; with the first place that was not sent. */
+  private readonly detached = new Map<SessionQueue, number>()
   private positionsTimer: Timer | undefined
   private housekeepingTimer: Timer | undefined
   private readonly checkpoints: Checkpoints<TopicCheckpoint>
   private ageBaseMs = 0
   private servingSinceMs = 0
+  /** Messages of QoS 0 that wait for a retained one before them to be durable, or are that one. */
+  private heldBack = 0
 
   constructor(host: Host, shard: number, settings: ServiceSettings) {
     this.host = host
@@ -195,19 +201,32 @@ export class TopicShard implements Shard, QueueFeederOwner {
     return { ageMs: Math.floor(this.ageMs()), storedAtMs: Math.max(0, Math.floor(this.host.wallMs())) }
   }
 
-  /** QoS 0: to the sessions connected now, once, from nowhere but this hand; the register of its topic keeps it where it is retained. */
+  /**
+   * QoS 0: to the sessions connected now, once, from nowhere but this hand; the register of its topic keeps it where it is retained. That one leaves when the register surely
+   * has it: a subscriber that has seen it would otherwise find the former one there after a failover [MQTT-3.3.1-5]. What comes behind it keeps its place [MQTT-4.6.0-5].
+   */
   private passOn({ clientId, epoch, message }: MessageOf<'publish'>): void {
     if (!this.volume.leaseValid() || this.state.fences.raise(clientId, epoch, this.ageMs()) === undefined) return
     const head = peekMessage(message)
+    const matches = this.state.subscriptions.match(head.topic)
+    const chosen = this.chooseMembers(head.topic, true)
     if (head.retain) this.retain({ epoch, sequence: 0, messageId: 0, openFrom: 0, ...this.stamp(), chosen: NOBODY, message }, head)
-    this.push(-1, message, head, this.state.subscriptions.match(head.topic), this.chooseMembers(head.topic, true))
+    else if (this.heldBack === 0) {
+      this.push(-1, message, head, matches, chosen)
+      return
+    }
+    this.heldBack++
+    this.volume.whenDurable(() => {
+      this.heldBack--
+      if (this.serving) this.push(-1, message, head, matches, chosen)
+    })
   }
 
   private chooseMembers(topic: string, mustBeConnected: boolean): Chosen {
     const groups = this.state.groups.match(topic)
     if (groups.length === 0) return NOBODY
     return groups.flatMap((group) => {
-      const member = group.choose(mustBeConnected)
+      const member = group.choose(mustBeConnected ? 'connected' : 'anyone')
       return member === undefined ? [] : [{ share: group.share, clientId: member.clientId }]
     })
   }
@@ -257,8 +276,9 @@ export class TopicShard implements Shard, QueueFeederOwner {
         if (found === undefined || !this.serving) return
         for (const { offset: from, storedAtMs, ageMs, message } of found) {
           const head = peekMessage(message)
-          if (this.state.retained.get(head.topic)?.offset !== from) continue
-          this.retain({ epoch: 0, sequence: 0, messageId: 0, openFrom: 0, ageMs, storedAtMs, chosen: NOBODY, message }, head)
+          const kept = this.state.retained.get(head.topic)
+          if (kept?.offset !== from) continue
+          this.retain({ epoch: kept.epoch, sequence: 0, messageId: 0, openFrom: 0, ageMs, storedAtMs, chosen: NOBODY, message }, head)
         }
         this.carryRetained(offset, done)
       },
@@ -278,6 +298,15 @@ export class TopicShard implements Shard, QueueFeederOwner {
 
   onAcknowledged(queue: SessionQueue): void {
     this.dirty.add(queue)
+    this.logPositionsLater()
+  }
+
+  onDetached(queue: SessionQueue): void {
+    this.detached.set(queue, queue.maybeSentUpTo + 1)
+    this.logPositionsLater()
+  }
+
+  private logPositionsLater(): void {
     this.positionsTimer ??= this.host.setTimer(POSITIONS_INTERVAL_MS, () => this.logPositions())
   }
 
@@ -304,11 +333,24 @@ export class TopicShard implements Shard, QueueFeederOwner {
 
   private logPositions(): void {
     this.positionsTimer = undefined
-    const positions = [...this.dirty].filter((queue) => this.state.queues.get(queue.clientId) === queue).map((queue) => queue.position())
+    const absent = [...this.detached].filter(([queue]) => this.isKept(queue) && queue.attachment === undefined)
+    this.detached.clear()
+    if (absent.length > 0) this.logAbsence(absent)
+    const positions = [...this.dirty].filter((queue) => this.isKept(queue)).map((queue) => queue.position())
     this.dirty.clear()
     if (positions.length === 0) return
     this.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, { positions }))
     this.checkpoints.writeIfDue(this.volume)
+  }
+
+  private isKept(queue: SessionQueue): boolean {
+    return this.state.queues.get(queue.clientId) === queue
+  }
+
+  private logAbsence(sessions: readonly (readonly [queue: SessionQueue, from: number])[]): void {
+    for (const [queue, from] of sessions) queue.absentFrom = from
+    const record = { sessions: sessions.map(([{ clientId }, from]) => ({ clientId, from })) }
+    this.volume.append(topicRecordType.absent, RECORD_VERSION, (writer) => absentRecord.write(writer, record))
   }
 
   // Sessions
@@ -326,6 +368,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
     const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
     if (newer && (queue !== undefined || request.subscriptions.length > 0)) this.adopt(request, queue)
     const adopted = this.state.queues.get(clientId)
+    // Before anything is sent to it again, the log has to say that it may have been.
+    if (adopted !== undefined && adopted.absentFrom > 0) this.logAbsence([[adopted, 0]])
     this.volume.whenDurable(() => {
       if (!this.serving) return
       // What changed nothing waited for nothing, so the word of an owner also needs its lease.
@@ -385,7 +429,7 @@ export class TopicShard implements Shard, QueueFeederOwner {
     this.state.unsubscribe(queue)
     return places.flatMap(({ sequence, share }) => {
       if (queue.qosAt(sequence) === 2 && sequence <= queue.maybeSentUpTo) return []
-      const heir = this.state.groups.get(share)?.choose(false)
+      const heir = this.state.groups.get(share)?.choose('queued')
       return heir === undefined ? [] : [{ sequence, share, clientId: heir.clientId }]
     })
   }
@@ -409,10 +453,16 @@ export class TopicShard implements Shard, QueueFeederOwner {
   private keepHouse(): void {
     const { retentionMs } = this.settings.broker
     const ageMs = this.ageMs()
+    if (ageMs - this.state.ageMs >= HOUSEKEEPING_INTERVAL_MS) this.logAge(Math.floor(ageMs))
     this.state.fences.forgetIdle(ageMs, retentionMs, (clientId) => this.state.queues.has(clientId))
     const keepFrom = Math.min(this.state.index.expire(ageMs, retentionMs), this.volume.markOffset)
     if (keepFrom > this.volume.trimOffset) this.carryRetained(keepFrom, () => this.trim(keepFrom))
     this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
+  }
+
+  private logAge(ageMs: number): void {
+    this.state.ageMs = ageMs
+    this.volume.append(topicRecordType.aged, RECORD_VERSION, (writer) => agedRecord.write(writer, { ageMs }))
   }
 
   private trim(keepFrom: number): void {

@@ -16,6 +16,8 @@ import { SessionQueue } from './session-queue.ts'
 import { SharedGroups } from './shared-groups.ts'
 import { type Match, SubscriptionIndex } from './subscription-index.ts'
 import {
+  absentRecord,
+  agedRecord,
   type MessageRecord,
   messageRecord,
   positionsRecord,
@@ -75,6 +77,15 @@ export class TopicState {
       case RESTORED:
         for (const queue of this.queues.values()) queue.skipWhatIsLost()
         break
+      case topicRecordType.absent:
+        for (const { clientId, from } of absentRecord.read(reader).sessions) {
+          const queue = this.queues.get(clientId)
+          if (queue !== undefined) queue.absentFrom = from
+        }
+        break
+      case topicRecordType.aged:
+        this.ageMs = Math.max(this.ageMs, agedRecord.read(reader).ageMs)
+        break
       case topicRecordType.segmentIndex:
         this.index.sealed(segmentIndexRecord.read(reader), offset, body.length + RECORD_BODY_OFFSET)
         break
@@ -105,10 +116,10 @@ export class TopicState {
     return matches
   }
 
-  applyRetained(offset: number, { ageMs }: MessageRecord, { topic, publisher, qos, clearsRetained }: MessageHead): void {
+  applyRetained(offset: number, { ageMs, epoch }: MessageRecord, { topic, publisher, qos, clearsRetained }: MessageHead): void {
     this.ageMs = Math.max(this.ageMs, ageMs)
-    if (clearsRetained) this.retained.delete(topic)
-    else this.retained.set({ topic, offset, publisher, qos })
+    if (clearsRetained) this.retained.clear({ topic, publisher, epoch })
+    else this.retained.set({ topic, offset, publisher, epoch, qos })
   }
 
   member(share: string, clientId: string): Member | undefined {
@@ -140,6 +151,7 @@ export class TopicState {
     this.subscribe(queue)
     queue.epoch = epoch
     queue.version = version
+    queue.absentFrom = 0
     const first = queue.end
     for (const filter of sendRetained) {
       const subscription = subscriptions.find((each) => each.filter === filter)
@@ -209,12 +221,12 @@ export class TopicState {
     this.index.restore(checkpoint)
   }
 
-  /** The log is served by a new owner: what it does not hold any more is gone, and the former owner may have sent anything. */
+  /** The log is served by a new owner: what it does not hold any more is gone, and the former owner may have sent anything to who was connected. */
   served(trimOffset: number): void {
     this.index.dropBefore(trimOffset)
     for (const { topic } of this.retained.before(trimOffset)) this.retained.delete(topic)
     for (const queue of this.queues.values()) {
-      queue.maybeSentUpTo = queue.end - 1
+      queue.maybeSentUpTo = queue.absentFrom > 0 ? queue.absentFrom - 1 : queue.end - 1
       queue.dropBefore(trimOffset)
     }
   }

@@ -8,6 +8,7 @@
  * MQTT 5 section 4.9 would not ask for it.
  * Left out: persistence (a client that restarts has forgotten its publishes); MQTT.js replays PUBRELs and PUBLISHes in one order, that of first sending.
  */
+import { appended, NONE } from '../small-list.ts'
 import type { Properties, QoS } from '../wire/packets.ts'
 import type { OutgoingMessage } from './options.ts'
 
@@ -41,7 +42,7 @@ export class OutgoingStore {
   private open = new Map<number, OutgoingPublish>()
   /** Packet ids whose PUBREL awaits PUBCOMP, in the order of the PUBRECs, and when it was written to the present connection. Made with the first. */
   private released: Map<number, number> | undefined
-  private waiting: OutgoingPublish[] = []
+  private waiting: OutgoingPublish[] = NONE
   private waitingHead = 0
   /** How many packets of the present connection await PUBACK, PUBREC or PUBCOMP. */
   private onTheWire = 0
@@ -65,7 +66,7 @@ export class OutgoingStore {
   }
 
   enqueue(publish: OutgoingPublish): void {
-    this.waiting.push(publish)
+    this.waiting = appended(this.waiting, publish)
   }
 
   /** A connection is up and the open publishes belong to its session: they will be sent again under their ids. */
@@ -154,7 +155,7 @@ export class OutgoingStore {
     if (publish === undefined || (publish.qos > 0 && this.onTheWire >= limit)) return undefined
     this.waitingHead++
     if (this.waitingHead === this.waiting.length) {
-      this.waiting.length = 0
+      this.waiting = NONE
       this.waitingHead = 0
     } else if (this.waitingHead >= 64 && this.waitingHead * 2 >= this.waiting.length) {
       this.waiting.splice(0, this.waitingHead)

@@ -109,10 +109,13 @@ describe('CONNECT', () => {
     expect(stage.connect({ clientId: '' }).connack?.reasonCode).toBe(0)
   })
 
-  test('is told in MQTT 5 what the region takes, and of nothing that it does not offer', () => {
+  test('is told in MQTT 5 what the region takes, and of nothing that it does not offer, nor asked for authentication [MQTT-4.12.0-6]', () => {
     const stage = new Stage()
     const { receiveMaximum, maximumPacketBytes: maximumPacketSize, topicAliasMaximum } = stage.settings.proxy
-    expect(stage.connect({ version: 5 }).connack?.properties).toEqual({ receiveMaximum, maximumPacketSize, topicAliasMaximum })
+    const client = stage.connect({ version: 5 })
+    stage.run(1000)
+    expect(client.received).toMatchObject([{ type: 'connack' }])
+    expect(client.connack?.properties).toEqual({ receiveMaximum, maximumPacketSize, topicAliasMaximum })
   })
 
   test('with a keepalive over the limit, or none, is given another in MQTT 5, and held to it [MQTT-3.1.2-21] [MQTT-3.2.2-21]', () => {

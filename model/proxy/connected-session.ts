@@ -32,7 +32,7 @@ export class ConnectedSession {
     this.client = client
     this.user = user
     this.subscriber = new Subscriber({ counts, version, windowSize, maximumPacketBytes, topicAliasMaximum }, outlet)
-    this.subscriptions = new Subscriptions(host, counts, settings.proxy.requestTimeoutMs, client, opened.subscriptions)
+    this.subscriptions = new Subscriptions(host, counts, settings.proxy.requestTimeoutMs, client, opened)
     this.subscribing = new SubscribeHandler(context, client, user, this.subscriptions)
   }
 

@@ -11,7 +11,7 @@ function keeping(clientId: string, receiveMaximum: number | undefined, proxy = 1
 function withMessages(filter: string, qos: 1 | 2, client: ScriptedClient, stage: Stage, count: number): ScriptedClient {
   stage.subscribe(client, [{ filter, qos }])
   const publisher = stage.connect({ clientId: 'publisher', proxy: 3 })
-  for (let i = 0; i < count; i++) publisher.publish(`${filter}`, `${i}`, qos)
+  for (let i = 0; i < count; i++) publisher.publish(filter, `${i}`, qos)
   const last = qos === 1 ? 'puback' : 'pubcomp'
   stage.until(() => publisher.of(last).length === count, 'every publish to be acknowledged')
   stage.run(500)
@@ -24,25 +24,28 @@ describe('the send quota', () => {
     [1, 2],
     [7, 1],
     [7, 2],
-  ] as const)('begins at a Receive Maximum of %i for messages of QoS %i, and each connection has its own [MQTT-4.9.0-1] [MQTT-4.9.0-2] [MQTT-3.3.4-9]', (receiveMaximum, qos) => {
-    const stage = new Stage()
-    const client = stage.connect(keeping('narrow', receiveMaximum))
-    withMessages('a', qos, client, stage, 20)
-    expect(client.messages).toHaveLength(receiveMaximum)
-    client.leave()
-    const heal = stage.failOver(stage.shardOfTopic('a'))
-    stage.run(1500)
-    const back = stage.connect(keeping('narrow', receiveMaximum + 2, 2))
-    stage.run(1500)
-    expect(back.messages).toEqual(Array.from({ length: receiveMaximum + 2 }, (_, i) => `${i}`))
-    heal()
-  })
+  ] as const)(
+    'begins at a Receive Maximum of %i for messages of QoS %i, and each connection has its own [MQTT-4.9.0-1] [MQTT-4.9.0-2] [MQTT-3.3.4-9]',
+    (receiveMaximum, qos) => {
+      const stage = new Stage()
+      const client = stage.connect(keeping('narrow', receiveMaximum))
+      withMessages('a', qos, client, stage, 20)
+      expect(client.messages).toHaveLength(receiveMaximum)
+      client.leave()
+      const heal = stage.failOver(stage.shardOfTopic('a'))
+      stage.run(1500)
+      const back = stage.connect(keeping('narrow', receiveMaximum + 2, 2))
+      stage.run(1500)
+      expect(back.messages).toEqual(Array.from({ length: receiveMaximum + 2 }, (_, i) => `${i}`))
+      heal()
+    },
+  )
 
-  test('is above what waits where the client names no Receive Maximum [MQTT-4.9.0-1]', () => {
+  test('is not the window of 3.x where the client names no Receive Maximum: that stands for 65,535', () => {
     const stage = new Stage()
     const client = stage.connect(keeping('wide', undefined))
-    withMessages('a', 1, client, stage, 300)
-    expect(client.messages).toHaveLength(300)
+    withMessages('a', 1, client, stage, 60)
+    expect(client.messages).toHaveLength(60)
   })
 
   test('that is used up holds back messages of QoS 1 and 2 and nothing else: all that the client asks is answered [MQTT-3.3.4-10] [MQTT-4.9.0-3]', () => {

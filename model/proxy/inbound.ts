@@ -2,6 +2,7 @@
  * A client's publishes on their way into the region, and their acknowledgements. PUBACKs leave in the order in which their PUBLISHes came [MQTT-4.6.0-2], PUBRECs in
  * the order of theirs [MQTT-4.6.0-3]; neither waits for the other. What follows PUBREC is not kept here: it belongs to the session.
  */
+import { appended, NONE } from '../small-list.ts'
 import { SmallMap } from '../small-map.ts'
 import type { AppendStream } from './publish-lane.ts'
 
@@ -18,12 +19,9 @@ interface ReadyAcknowledgement {
   readonly reasonCode: number
 }
 
-/** Shared while empty, and then never written to. */
-const NONE: Slot[] = []
-
 export class Inbound {
-  private pubacks = NONE
-  private pubrecs = NONE
+  private pubacks: Slot[] = NONE
+  private pubrecs: Slot[] = NONE
   /** By topic shard. */
   private readonly streams = new SmallMap<number, AppendStream>()
 
@@ -57,13 +55,6 @@ export class Inbound {
   takeReady(): ReadyAcknowledgement | undefined {
     return takeHead('puback', this.pubacks) ?? takeHead('pubrec', this.pubrecs)
   }
-}
-
-/** Most clients have one publish under way: `push` would make room for sixteen more. */
-function appended(slots: Slot[], slot: Slot): Slot[] {
-  if (slots.length === 0) return [slot]
-  slots.push(slot)
-  return slots
 }
 
 function takeHead(kind: ReadyAcknowledgement['kind'], slots: Slot[]): ReadyAcknowledgement | undefined {

@@ -10,7 +10,8 @@ import { ports, type ServiceSettings } from '../settings.ts'
 import { isTopicShard, type ShardCounts, shardOfClient, shardTotal } from '../shards.ts'
 import { Reader } from '../wire/codec.ts'
 import { deliveryFlag } from '../wire/delivery-flags.ts'
-import { type MessageOf, storedMessageField } from '../wire/messages.ts'
+import { storedMessage } from '../wire/hot-bodies.ts'
+import type { MessageOf } from '../wire/messages.ts'
 import type { QoS } from '../wire/packets.ts'
 import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
 import { ClientConnection } from './client-connection.ts'
@@ -151,7 +152,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
 
   onDeliver(deliver: MessageOf<'deliver'>): void {
     const reader = new Reader(deliver.message)
-    const message = storedMessageField.read(reader)
+    const message = storedMessage.read(reader)
     if (!reader.complete()) throw new Error(`shard ${deliver.shard} delivered a message that does not decode`)
     const receivedAtMs = this.host.nowMs()
     for (const { handle, sequence, qos, flags, subscriptionIdentifiers } of deliver.targets) {

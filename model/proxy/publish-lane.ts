@@ -4,6 +4,7 @@
  * those of a QoS 2 message that a later connection sends again by (client, message id).
  */
 import type { Host, Timer } from '../host.ts'
+import { appended } from '../small-list.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
@@ -58,7 +59,7 @@ export class PublishLane {
   }
 
   append(append: Append): void {
-    this.entries.push({ append, answered: false })
+    this.entries = appended(this.entries, { append, answered: false })
     this.send()
   }
 
@@ -120,11 +121,9 @@ export class PublishLane {
     entry.answered = true
     const { stream, sequence } = entry.append
     if (result === 'stored') stream.confirmed = Math.max(stream.confirmed, sequence)
-    let settled = 0
-    while (settled < this.entries.length && this.entries[settled]!.answered) settled++
-    if (settled > 0) {
-      this.entries.splice(0, settled)
-      this.sent = Math.max(0, this.sent - settled)
+    while (this.entries[0]?.answered === true) {
+      this.entries.shift()
+      if (this.sent > 0) this.sent--
     }
     entry.append.done(result, matched)
   }

@@ -7,6 +7,7 @@
  * taken for a new message. Promises nothing once the connection is closed: then no question is answered any more.
  */
 import type { Host, Timer } from '../host.ts'
+import { appended } from '../small-list.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
 /** What this asks of the client's connection. */
@@ -82,10 +83,7 @@ export class ReceivedPublishes {
   }
 
   private add(ask: ReceiveAsk | ReleaseAsk): void {
-    const entry: Entry = { ask, answer: undefined }
-    // Most clients have one under way: `push` would make room for sixteen more.
-    if (this.entries.length === 0) this.entries = [entry]
-    else this.entries.push(entry)
+    this.entries = appended(this.entries, { ask, answer: undefined })
     this.send()
   }
 

@@ -135,8 +135,7 @@ describe('CONNACK', () => {
   test('that accepts stands before any DISCONNECT: a connection that is not accepted gets none [MQTT-3.14.0-1] [MQTT-3.2.0-1] [MQTT-4.13.2-1]', () => {
     const stage = new Stage()
     const heal = slowVolumes(stage, 200)
-    const connect = (clientId: string) =>
-      encodePacket({ type: 'connect', version: 5, clientId, cleanStart: true, keepAliveSeconds: 0 }, 5)
+    const connect = (clientId: string) => encodePacket({ type: 'connect', version: 5, clientId, cleanStart: true, keepAliveSeconds: 0 }, 5)
     const early = { 'bad-flags': [0x36, 5, 0, 1, 0x61, 0, 1], 'second-connect': [...connect('second-connect')], auth: [0xf0, 0] }
     const breakers = Object.entries(early).map(([clientId, bytes]) => {
       const client = stage.open({ version: 5 })

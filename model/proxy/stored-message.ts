@@ -1,6 +1,7 @@
 /** Messages as topic shards store them, made of what a client sends: a PUBLISH, or the will in its CONNECT. Encoded here, once; never decoded whole on the way. */
 import { Writer } from '../wire/codec.ts'
-import { type StoredWill, storedMessageField } from '../wire/messages.ts'
+import { storedMessage } from '../wire/hot-bodies.ts'
+import type { StoredWill } from '../wire/messages.ts'
 import type { Publish, Will } from '../wire/packets.ts'
 import { carrier, propertiesBytes, writeProperties } from '../wire/properties.ts'
 
@@ -11,7 +12,7 @@ const writer = new Writer()
 /** @param topic the packet's own, or the one that its alias stands for */
 export function encodePublication(packet: Publish, topic: string, publisher: string, wallMs: number): Buffer {
   writer.begin()
-  storedMessageField.write(writer, {
+  storedMessage.write(writer, {
     topic,
     publisher,
     qos: packet.qos,
@@ -29,7 +30,7 @@ export function encodeWill(will: Will, publisher: string, wallMs: number): Store
   const properties = Buffer.alloc(propertiesBytes(travelling, carrier.publish))
   writeProperties(properties, 0, travelling)
   writer.begin()
-  storedMessageField.write(writer, {
+  storedMessage.write(writer, {
     topic: will.topic,
     publisher,
     qos: will.qos,

@@ -10,6 +10,7 @@
  * Nothing here survives the connection, and nothing is sent again on a timer.
  */
 import { packetIdOf, type ShardCounts, shardOfPacketId } from '../shards.ts'
+import { appended, NONE } from '../small-list.ts'
 import { SmallMap } from '../small-map.ts'
 import type { StoredMessage } from '../wire/messages.ts'
 import { encodeAcknowledgement, encodePublish } from '../wire/mqtt-codec.ts'
@@ -77,7 +78,7 @@ const NO_PROPERTIES: Properties = {}
 export class Subscriber {
   private readonly options: SubscriberOptions
   private readonly ports: SubscriberPorts
-  private waiting: Delivery[] = []
+  private waiting: Delivery[] = NONE
   /** QoS 1, by packet id: the place, of the shard that the id belongs to. */
   private readonly inFlight = new SmallMap<number, number>()
   /** QoS 2, by packet id. Undefined while there are none. */
@@ -99,10 +100,9 @@ export class Subscriber {
     if (sequence === 0) {
       // QoS 0: now or never.
       if (this.ports.canDeliver()) this.send(delivery, 0)
-    } else if (this.wasTaken(shard, sequence)) this.takeAgain(shard, sequence)
+    } else if (!this.markTaken(shard, sequence)) this.takeAgain(shard, sequence)
     else {
-      this.markTaken(shard, sequence)
-      this.waiting.push(delivery)
+      this.waiting = appended(this.waiting, delivery)
       this.flush()
     }
   }
@@ -121,11 +121,10 @@ export class Subscriber {
     const waitingAt = this.waitingAt(shard, sequence)
     // Delivered before its shard knew better: the client has it from an earlier connection.
     if (waitingAt >= 0) this.waiting.splice(waitingAt, 1)
-    else if (this.wasTaken(shard, sequence)) {
+    else if (!this.markTaken(shard, sequence)) {
       this.ports.acknowledge(shard, sequence)
       return
     }
-    this.markTaken(shard, sequence)
     const carriedOver: Handshake = { packetId, sequence, state: 'received', durable: true, queued: false }
     this.addHandshake(carriedOver)
     this.queueRelease(carriedOver)
@@ -164,6 +163,7 @@ export class Subscriber {
   /** Sends what waits, as far as the window and the session's state allow. */
   flush(): void {
     this.flushReleases()
+    if (this.waiting.length === 0) return
     let taken = 0
     while (taken < this.waiting.length && this.ports.canDeliver()) {
       const delivery = this.waiting[taken]!
@@ -172,7 +172,7 @@ export class Subscriber {
       taken++
       this.send(delivery, packetId)
     }
-    if (taken === this.waiting.length) this.waiting.length = 0
+    if (taken === this.waiting.length) this.waiting = NONE
     else if (taken > 0) this.waiting = this.waiting.slice(taken)
   }
 
@@ -234,17 +234,12 @@ export class Subscriber {
     return this.waiting.findIndex((delivery) => delivery.shard === shard && delivery.sequence === sequence)
   }
 
-  private wasTaken(shard: number, sequence: number): boolean {
-    return this.taken.get(shard)?.has(sequence) === true
-  }
-
-  private markTaken(shard: number, sequence: number): void {
-    let places = this.taken.get(shard)
-    if (places === undefined) {
-      places = new TakenPlaces()
-      this.taken.set(shard, places)
-    }
-    places.add(sequence)
+  /** @returns false where the place was taken before. */
+  private markTaken(shard: number, sequence: number): boolean {
+    const places = this.taken.get(shard)
+    if (places !== undefined) return places.add(sequence)
+    this.taken.set(shard, new TakenPlaces(sequence))
+    return true
   }
 
   // One message into one packet

@@ -7,7 +7,7 @@
 import type { Host } from '../host.ts'
 import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import { SmallMap } from '../small-map.ts'
-import type { Subscription } from '../wire/messages.ts'
+import type { MessageOf, Subscription } from '../wire/messages.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
@@ -53,13 +53,13 @@ export class Subscriptions {
   private readonly queued: (() => void)[] = []
   private change: Change | undefined
 
-  constructor(host: Host, counts: ShardCounts, timeoutMs: number, client: ClientConnection, list: readonly Subscription[]) {
+  constructor(host: Host, counts: ShardCounts, timeoutMs: number, client: ClientConnection, opened: MessageOf<'sessionOpened'>) {
     this.host = host
     this.counts = counts
     this.timeoutMs = timeoutMs
     this.client = client
-    this.list = list
-    for (const { filter } of list) for (const shard of shardsOfFilter(counts, filter)) this.attachmentAt(shard)
+    this.list = opened.subscriptions
+    for (const shard of opened.topicShards) this.attachmentAt(shard)
     this.pursueAll()
   }
 

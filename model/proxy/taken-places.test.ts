@@ -4,23 +4,23 @@ import { TakenPlaces } from './taken-places.ts'
 
 test('a place has come exactly when it was added, in whatever order places come', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 60 })), (places) => {
-      const taken = new TakenPlaces()
-      const all = new Set<number>()
+    fc.property(fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 200 }), ([first, ...places]) => {
+      const taken = new TakenPlaces(first!)
+      const all = new Set([first!])
       for (const place of places) {
-        taken.add(place)
+        expect(taken.add(place)).toBe(!all.has(place))
         all.add(place)
-        for (let other = 0; other <= 61; other++) expect(taken.has(other)).toBe(all.has(other))
       }
+      for (let place = 0; place <= 61; place++) expect(taken.add(place)).toBe(!all.has(place))
     }),
   )
 })
 
 test('of very many gaps the oldest are forgotten, and no place that has come', () => {
-  const taken = new TakenPlaces()
-  for (let place = 1; place <= 400; place += 2) taken.add(place)
-  for (let place = 1; place <= 400; place += 2) expect(taken.has(place)).toBe(true)
-  expect(taken.has(2)).toBe(true)
-  expect(taken.has(398)).toBe(false)
-  expect(taken.has(400)).toBe(false)
+  const taken = new TakenPlaces(1)
+  for (let place = 3; place <= 400; place += 2) expect(taken.add(place)).toBe(true)
+  for (let place = 1; place <= 400; place += 2) expect(taken.add(place)).toBe(false)
+  expect(taken.add(2)).toBe(false)
+  expect(taken.add(398)).toBe(true)
+  expect(taken.add(400)).toBe(true)
 })

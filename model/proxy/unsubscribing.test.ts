@@ -147,7 +147,34 @@ describe('UNSUBSCRIBE', () => {
     expect(back.messages).toEqual(['b'])
   })
 
-  test('leaves the delivery of what was begun to be completed, through other proxies and owners [MQTT-3.10.4-3]', () => {
+  test('leaves the delivery of what was begun on the connection to be completed, also by another owner [MQTT-3.10.4-3]', () => {
+    for (const version of versions) {
+      const stage = new Stage()
+      const publisher = stage.connect({ clientId: 'publisher', proxy: 3 })
+      const client = stage.connect({ ...keeping(version, 'begun'), acknowledges: false })
+      stage.subscribe(client, [
+        { filter: 'one', qos: 1 },
+        { filter: 'two', qos: 2 },
+      ])
+      stage.publish(publisher, 'one', 'at one', 1)
+      stage.publish(publisher, 'two', 'at two', 2)
+      stage.until(() => client.messages.length === 2, 'both messages')
+      unsubscribe(stage, client, ['one', 'two'])
+      const idOf = (topic: string) => client.publishes.find((packet) => packet.topic === topic)!.packetId
+      const heal = stage.failOver(stage.shardOfTopic('two'))
+      stage.run(1500)
+      client.puback(idOf('one'))
+      client.acknowledge('pubrec', idOf('two'))
+      stage.until(() => client.of('pubrel').length === 1, 'PUBREL')
+      client.acknowledge('pubcomp', idOf('two'))
+      for (const topic of ['one', 'two']) stage.publish(publisher, topic, 'to nobody')
+      stage.run(1500)
+      expect([client.messages.length, client.of('pubrel').length, client.closed]).toEqual([2, 1, undefined])
+      heal()
+    }
+  })
+
+  test('from all filters leaves it to be completed after a reconnect too, through other proxies and owners [MQTT-3.10.4-3]', () => {
     for (const version of versions) {
       const stage = new Stage()
       const publisher = stage.connect({ clientId: 'publisher', proxy: 3 })
@@ -165,7 +192,12 @@ describe('UNSUBSCRIBE', () => {
       stage.run(1500)
       const second = stage.connect({ ...keeping(version, 'begun', 2), acknowledges: false })
       stage.until(() => second.messages.length === 2, 'both messages')
-      expect(second.publishes.map((packet) => [packet.packetId, packet.dup]).sort()).toEqual([[one, true], [two, true]].sort())
+      expect(second.publishes.map((packet) => [packet.packetId, packet.dup]).sort()).toEqual(
+        [
+          [one, true],
+          [two, true],
+        ].sort(),
+      )
       second.puback(one)
       second.acknowledge('pubrec', two)
       stage.until(() => second.of('pubrel').length === 1, 'PUBREL')

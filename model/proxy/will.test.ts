@@ -64,7 +64,7 @@ describe('a will', () => {
     expect(publishedWithin(6000)).toEqual([])
   })
 
-  test('carries its QoS, its retain flag and its properties in their order, but not its delay [MQTT-3.1.2-14] [MQTT-3.1.2-15] [MQTT-3.1.3-10]', () => {
+  test('carries its QoS, its retain flag and its properties in their order, but not its delay [MQTT-3.1.2-15] [MQTT-3.1.3-10]', () => {
     const { stage, witness, publishedWithin } = witnessed()
     const properties = {
       userProperties: [
@@ -90,6 +90,22 @@ describe('a will', () => {
     stage.subscribe(late, ['wills/+'])
     stage.until(() => late.messages.length === 1, 'the retained will')
     expect(late.publishes[0]!.retain).toBe(true)
+  })
+
+  test('without the retain flag is not retained, in any version, and leaves what is retained alone [MQTT-3.1.2-14]', () => {
+    const { stage, witness } = witnessed()
+    const publisher = stage.connect({ clientId: 'publisher', proxy: 2 })
+    stage.publish(publisher, 'wills/kept', 'kept', 1, { retain: true })
+    for (const version of [3, 4, 5] as const) {
+      for (const topic of [will.topic, 'wills/kept']) stage.connect({ clientId: topic, version, will: { ...will, topic } }).leave()
+    }
+    const wills = () => witness.publishes.filter((packet) => packet.payload.toString() === 'gone')
+    stage.until(() => wills().length === 6, 'every will')
+    expect(wills().map((packet) => packet.retain)).toEqual(Array.from({ length: 6 }, () => false))
+    const late = stage.connect({ clientId: 'late' })
+    stage.subscribe(late, ['wills/+'])
+    stage.run(500)
+    expect(late.messages).toEqual(['kept'])
   })
 
   test('waits for its delay, and is not published if the client is back before [MQTT-3.1.3-9]', () => {

@@ -2,8 +2,8 @@ import fc, { type Arbitrary, type GeneratorValue } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Field, Reader, record, Writer } from './codec.ts'
 import { encodeFrame, FRAME_VERSION, type FrameError, FrameReader, MAXIMUM_FRAME_BYTES } from './frame.ts'
-import { hotBodies } from './hot-bodies.ts'
-import { type Message, type MessageName, messages } from './messages.ts'
+import { hotBodies, storedMessage } from './hot-bodies.ts'
+import { type Message, type MessageName, messages, storedMessageField } from './messages.ts'
 
 const byte = fc.nat(0xff)
 const short = fc.nat(0xffff)
@@ -57,35 +57,45 @@ interface Framed {
 }
 
 describe('a body that is written and read by hand', () => {
+  const bytesOf = <T>(field: Field<T>, value: T): Buffer => {
+    const writer = new Writer().begin()
+    field.write(writer, value)
+    return writer.finish()
+  }
+
+  /** Of whatever value the table can say, and of bytes that are wrong: both find the same amiss. */
+  const same = <T>(byHand: Field<T>, byTable: Field<T>): void => {
+    fc.assert(
+      fc.property(fc.gen(), fc.nat(), fc.nat(0xff), (generate, place, byte) => {
+        const value = byTable.read(new InventingReader(generate) as unknown as Reader)
+        const bytes = bytesOf(byTable, value)
+        expect(bytesOf(byHand, value)).toEqual(bytes)
+        expect(byHand.read(new Reader(bytes))).toEqual(value)
+        const wrong = Buffer.from(bytes)
+        wrong[place % bytes.length] = byte
+        for (const buffer of [wrong, bytes.subarray(0, place % bytes.length)]) {
+          const [hand, table] = [new Reader(buffer), new Reader(buffer)]
+          expect(byHand.read(hand)).toEqual(byTable.read(table))
+          expect([hand.malformed, hand.complete()]).toEqual([table.malformed, table.complete()])
+        }
+      }),
+    )
+  }
+
   test.each(Object.keys(hotBodies) as (keyof typeof hotBodies)[])(
     '%s: is byte for byte, and value for value, that of the table',
     (name) => {
-      const byTable = record(messages[name].body as Parameters<typeof record>[0]) as unknown as Field<Message>
-      const byHand = hotBodies[name] as unknown as Field<Message>
-      const bytesOf = (field: Field<Message>, message: Message): Buffer => {
-        const writer = new Writer().begin()
-        field.write(writer, message)
-        return writer.finish()
-      }
-      fc.assert(
-        fc.property(fc.gen(), fc.nat(), fc.nat(0xff), (generate, place, byte) => {
-          const message = invented(name, generate)
-          const bytes = bytesOf(byTable, message)
-          expect(bytesOf(byHand, message)).toEqual(bytes)
-          expect(byHand.read(new Reader(bytes))).toEqual(message)
-          // Wrong ones too: both find the same amiss.
-          const wrong = Buffer.from(bytes)
-          wrong[place % bytes.length] = byte
-          for (const buffer of [wrong, bytes.subarray(0, place % bytes.length)]) {
-            const [hand, table] = [new Reader(buffer), new Reader(buffer)]
-            const read = byHand.read(hand)
-            expect({ ...byTable.read(table), name }).toEqual(read)
-            expect([hand.malformed, hand.complete()]).toEqual([table.malformed, table.complete()])
-          }
-        }),
-      )
+      const body = record(messages[name].body as Parameters<typeof record>[0]) as unknown as Field<Message>
+      same(hotBodies[name] as unknown as Field<Message>, {
+        write: body.write,
+        read: (reader) => ({ ...body.read(reader), name }) as Message,
+      })
     },
   )
+
+  test('a stored message: is byte for byte, and value for value, that of the table', () => {
+    same(storedMessage, storedMessageField)
+  })
 })
 
 const someFrames: Arbitrary<readonly Framed[]> = fc

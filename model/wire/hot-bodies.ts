@@ -1,11 +1,11 @@
 /**
- * The bodies of the few messages that most of the traffic is made of, written and read field by field.
+ * The bodies of the few messages that most of the traffic is made of, and the stored message that they carry, written and read field by field.
  *
  * The bytes are those of the table in `messages.ts`, and a test holds them to it. What is gained: `record` goes through names and fields that differ with each
  * call, which an engine can only look up; here every access is to a known place of a known shape.
  */
-import type { Field, Reader } from './codec.ts'
-import { type MessageOf, messages } from './messages.ts'
+import { bool, type Field, type Reader } from './codec.ts'
+import { type MessageOf, messages, type StoredMessage } from './messages.ts'
 
 type Targets = MessageOf<'deliver'>['targets']
 type Places = MessageOf<'acknowledge'>['places']
@@ -165,3 +165,25 @@ const volumeAppended: Field<MessageOf<'volumeAppended'>> = {
 }
 
 export const hotBodies = { publish, published, deliver, acknowledge, volumeAppend, volumeAppended }
+
+/** As `storedMessageField` of the table. */
+export const storedMessage: Field<StoredMessage> = {
+  write(writer, { topic, publisher, qos, retain, publishedAtMs, properties, payload }) {
+    writer.utf8(topic)
+    writer.utf8(publisher)
+    writer.u8(qos)
+    bool.write(writer, retain)
+    writer.u53(publishedAtMs)
+    writer.bytes(properties)
+    writer.bytes(payload)
+  },
+  read: (reader) => ({
+    topic: reader.utf8(),
+    publisher: reader.utf8(),
+    qos: reader.u8(),
+    retain: bool.read(reader),
+    publishedAtMs: reader.u53(),
+    properties: reader.bytes(),
+    payload: reader.bytes(),
+  }),
+}

@@ -102,6 +102,8 @@ export const messages = {
       epoch: u32,
       incarnation: u32,
       subscriptions: list(subscriptionField),
+      /** Those that may hold a queue for the session: also after UNSUBSCRIBE, since what was begun is completed [MQTT-3.10.4-3]. */
+      topicShards: list(u16),
     },
   },
   /** Replaces the session's subscriptions; `version` grows with each change within an epoch. */
@@ -142,7 +144,7 @@ export const messages = {
     body: { outcome: oneOf('received', 'quota', 'not-owner', 'fenced'), messageId: u53, openFrom: u53 },
   },
   /**
-   * PUBREL: the packet id does not stand for the message any more, durably. `messageId` 0: whatever it stands for, which a proxy does not know after a reconnect.
+   * PUBREL: the packet id does not stand for the message any more, durably. `messageId` 0: for the one that an earlier connection of the session left, which a proxy does not know.
    * Where it stands for nothing, or for another message by now, that is so already: the answer is `released`.
    */
   releasePublish: { number: 42, body: { shard: u16, clientId: utf8, epoch: u32, packetId: u16, messageId: u53 } },
