@@ -17,6 +17,7 @@ export function jsonResult(result: RunResult, replay: string): object {
     })),
     measures,
     facts,
+    failover: result.failover ?? null,
     audit: { topics: audit.topics, messages: audit.messages, unanswered: audit.unanswered.length },
     goals,
     digest,

@@ -5,6 +5,7 @@
 import type { Packet } from 'mqtt-packet'
 import type { CloseReason } from '../model/host.ts'
 import type { Fault, HistoryEntry, MachineSpec } from '../model/world.ts'
+import type { Ages } from './ages.ts'
 import type { Calm } from './calm.ts'
 import type { AcknowledgementKind, PublishFrame } from './decoder.ts'
 import type { Disturbance } from './disturbance.ts'
@@ -23,6 +24,8 @@ export interface CheckContext {
   readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
   /** So many messages a 3.x client may leave unacknowledged before the service holds back. */
   readonly window3x: number
+  /** How long messages are kept, how many of a shard make a segment at most, and which shard a topic is in; `retention` is judged where it is given. */
+  readonly retention?: { readonly retentionMs: number; readonly segmentMessages: number; shardOfTopic(topic: string): number }
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }
@@ -33,6 +36,7 @@ export interface Shared {
   readonly ledger: Ledger
   readonly disturbance: Disturbance
   readonly calm: Calm
+  readonly ages: Ages
 }
 
 /** A PUBLISH that a client received. There is one of these for all: what is to be kept is copied out. */

@@ -42,6 +42,8 @@ export class Ledger {
   nowUs = 0
   /** Counts faults on the clients' way, applied and healed, restarts included. */
   faultNumber = 0
+  /** How long the service keeps a message. */
+  retentionUs = Number.POSITIVE_INFINITY
   /** Sums over all messages, for the summary. */
   readonly totals = {
     published: 0,
@@ -410,6 +412,11 @@ export function lowestUndelivered(inflow: Inflow): number {
 /** Whether a message of the flow may have expired by now. */
 export function mayExpire(flow: Flow, nowUs: number): boolean {
   return flow.expirySeconds !== FOR_EVER && nowUs >= flow.expirySeconds * 1_000_000
+}
+
+/** Whether the lowest message that an inflow waits for may be past its retention, or any after it. */
+export function mayBePastRetention(inflow: Inflow, retentionUs: number, nowUs: number): boolean {
+  return inflow.pendingSequence >= 0 && nowUs - inflow.pendingSinceUs >= retentionUs
 }
 
 /** Room for the header of a PUBLISH and the properties that the service adds. */

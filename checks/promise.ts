@@ -19,6 +19,10 @@ export const promiseIds = [
   'progress',
   'wire-legal',
   'no-crash',
+  'no-amplification',
+  'retention',
+  'control-isolated',
+  'readmission',
 ] as const
 
 export type PromiseId = (typeof promiseIds)[number]

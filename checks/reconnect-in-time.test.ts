@@ -98,11 +98,14 @@ describe('reconnect-in-time', () => {
     probe(again, 1)
     pass(stage, 60_000)
     expect(stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
-    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
-    expect(stage.checks.measures().recovery).toEqual({
+    const only = (ms: number) => ({ p50: ms, p90: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toMatchObject({
       total: only(6300),
       detection: only(3000),
       backOffAndConnect: only(3040),
+      edge: only(2000),
+      backOff: only(1000),
+      connect: only(40),
       sessionLoad: only(200),
       service: only(60),
     })
@@ -121,11 +124,14 @@ describe('reconnect-in-time', () => {
     again.connack(true)
     stage.wait(60)
     probe(again, 1)
-    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
-    expect(stage.checks.measures().recovery).toEqual({
+    const only = (ms: number) => ({ p50: ms, p90: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toMatchObject({
       total: only(260),
       detection: only(0),
       backOffAndConnect: only(0),
+      edge: only(0),
+      backOff: only(0),
+      connect: only(0),
       sessionLoad: only(200),
       service: only(60),
     })

@@ -25,6 +25,9 @@ class Suspect {
   lostUs: number | undefined = undefined
   lostHow = ''
   attempts = 0
+  /** The connection that it tries, and how long those took that came to nothing. */
+  attempt: Connection | undefined = undefined
+  triedInVainUs = 0
   /** Of the first publish after the fault: sent, and the one that was acknowledged. */
   firstPublishUs: number | undefined = undefined
   acknowledgedUs: number | undefined = undefined
@@ -37,6 +40,17 @@ class Suspect {
     this.client = client
     this.faultUs = faultUs
     this.deadlineUs = deadlineUs
+  }
+
+  trying(connection: Connection, timeUs: number): void {
+    this.triedInVain(timeUs)
+    this.attempt = connection
+  }
+
+  triedInVain(timeUs: number): void {
+    if (this.attempt !== undefined && this.lostUs !== undefined)
+      this.triedInVainUs += Math.max(0, timeUs - Math.max(this.attempt.startedAtUs, this.lostUs))
+    this.attempt = undefined
   }
 }
 
@@ -66,6 +80,7 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
     if (client.current === undefined) {
       each.lostUs = timeUs
       each.lostHow = 'it had no connection when the fault came'
+      each.attempt = client.connections.findLast(({ left }) => !left)
     }
   }
 
@@ -121,8 +136,9 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
       }
       if (each.lostUs === undefined) times.stuck(each.faultUs, timeUs)
       else {
-        const { openedAtUs: openedUs, connackAtUs: connackUs } = connection
-        times.lost({ faultUs: each.faultUs, lostUs: each.lostUs, openedUs, connackUs, servedUs: timeUs })
+        const { startedAtUs: startedUs, openedAtUs: openedUs, connackAtUs: connackUs } = connection
+        const { faultUs, lostUs, triedInVainUs } = each
+        times.lost({ faultUs, lostUs, triedInVainUs, startedUs, openedUs, connackUs, servedUs: timeUs })
       }
     }
     suspects.delete(each.client)
@@ -192,12 +208,16 @@ export function checkReconnectInTime({ context, ledger, disturbance }: Shared): 
       suspects.clear()
       for (const client of ledger.clients.values()) if (wantsService(client)) suspect(client, timeUs)
     },
-    onConnectStarted(connection) {
+    onConnectStarted(connection, timeUs) {
       const each = suspects.get(connection.client)
-      if (each !== undefined) each.attempts++
+      if (each === undefined) return
+      each.attempts++
+      each.trying(connection, timeUs)
     },
     onLeft: (connection, timeUs) => lost(connection, 'the client gave its connection up', timeUs),
     onClosed(connection: Connection, reason, by, timeUs) {
+      const each = suspects.get(connection.client)
+      if (each?.attempt === connection) each.triedInVain(timeUs)
       if (!connection.left) lost(connection, by === 'self' ? 'the client closed its connection' : `its connection ended: ${reason}`, timeUs)
     },
     onPublishSent(connection, _flow, _sequence, publication, kind, timeUs) {

@@ -2,13 +2,7 @@
  * How long clients were without service, as they felt it, and where the time went. Kept as plain lists of times: one entry for each client and fault that
  * touched it.
  */
-
-export interface TimeSummary {
-  readonly p50: number
-  readonly p99: number
-  readonly max: number
-  readonly count: number
-}
+import { summarise, type TimeSummary } from './histogram.ts'
 
 /** Times in ms. The terms add up to the total for clients that lost a connection; one that was only stuck has a service term alone. */
 export interface RecoveryMeasures {
@@ -17,6 +11,10 @@ export interface RecoveryMeasures {
   readonly detection: TimeSummary
   /** From there to the TCP open of the connection that brought service back; nothing where that was open already. */
   readonly backOffAndConnect: TimeSummary
+  /** Its parts: attempts that led nowhere, such as to an address of a dark zone or to a proxy that could not answer; the time in which nothing was tried; and from the SYN to the TCP open. */
+  readonly edge: TimeSummary
+  readonly backOff: TimeSummary
+  readonly connect: TimeSummary
   /** From there to CONNACK. */
   readonly sessionLoad: TimeSummary
   /** From there to a publish acknowledged and a message delivered. */
@@ -27,6 +25,10 @@ export interface RecoveryMeasures {
 export interface Recovery {
   readonly faultUs: number
   readonly lostUs: number
+  /** How long it had an attempt under way that came to nothing, since it knew its connection lost. */
+  readonly triedInVainUs: number
+  /** When it began the connection that brought service back. */
+  readonly startedUs: number
   readonly openedUs: number
   readonly connackUs: number
   readonly servedUs: number
@@ -36,6 +38,9 @@ export class RecoveryTimes {
   private readonly total: number[] = []
   private readonly detection: number[] = []
   private readonly backOffAndConnect: number[] = []
+  private readonly edge: number[] = []
+  private readonly backOff: number[] = []
+  private readonly connect: number[] = []
   private readonly sessionLoad: number[] = []
   private readonly service: number[] = []
 
@@ -46,6 +51,11 @@ export class RecoveryTimes {
     this.total.push(recovery.servedUs - recovery.faultUs)
     this.detection.push(recovery.lostUs - recovery.faultUs)
     this.backOffAndConnect.push(openedUs - recovery.lostUs)
+    const startedUs = Math.max(recovery.startedUs, recovery.lostUs)
+    const edgeUs = Math.min(recovery.triedInVainUs, Math.max(0, startedUs - recovery.lostUs))
+    this.edge.push(edgeUs)
+    this.backOff.push(startedUs - recovery.lostUs - edgeUs)
+    this.connect.push(openedUs - startedUs)
     this.sessionLoad.push(recovery.connackUs - openedUs)
     this.service.push(recovery.servedUs - recovery.connackUs)
   }
@@ -61,16 +71,11 @@ export class RecoveryTimes {
       total: summarise(this.total),
       detection: summarise(this.detection),
       backOffAndConnect: summarise(this.backOffAndConnect),
+      edge: summarise(this.edge),
+      backOff: summarise(this.backOff),
+      connect: summarise(this.connect),
       sessionLoad: summarise(this.sessionLoad),
       service: summarise(this.service),
     }
   }
-}
-
-/** Percentiles by nearest rank, in ms. */
-function summarise(timesUs: readonly number[]): TimeSummary {
-  const sorted = Float64Array.from(timesUs).sort()
-  const rank = (share: number) =>
-    sorted.length === 0 ? 0 : sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)]! / 1000
-  return { p50: rank(0.5), p99: rank(0.99), max: rank(1), count: sorted.length }
 }

@@ -20,7 +20,7 @@ const defaultFacts: ClientFacts = {
 }
 
 const zones = ['az1', 'az2', 'az3']
-const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer']
+const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer', 'console']
 
 type ConnectOptions = {
   readonly present?: boolean
@@ -55,7 +55,7 @@ export class Stage {
   nowMs = 0
   private nextConnection = 1
 
-  constructor(clients: readonly ClientFacts[], options: { readonly promises?: readonly PromiseId[]; readonly window3x?: number } = {}) {
+  constructor(clients: readonly ClientFacts[], options: Partial<Pick<CheckContext, 'promises' | 'window3x' | 'retention'>> = {}) {
     const context: CheckContext = {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),
       machines: [

@@ -18,6 +18,7 @@ import type {
   ForwardingHandler,
   Host,
   Listener,
+  MachineControl,
   Process,
   RandomStream,
   RecordedEvent,
@@ -42,9 +43,13 @@ export interface Surroundings {
   record(machine: string, event: RecordedEvent): void
   reached(goal: string): void
   random(machine: string, purpose: string): RandomStream
+  readonly control: MachineControl
   /** `target` on the connecting side only. */
   trace(machine: MachineSpec, label: string, target: Address | undefined): ConnectionTrace | undefined
 }
+
+/** Who may start and stop machines. */
+const CONTROLLER_ROLE = 'instance-group'
 
 /** Until `accept` has said who is told. */
 const nobody: ConnectionHandler = { onData: () => {}, onClose: () => {} }
@@ -56,6 +61,7 @@ export class LiveProcess implements Host, ConnectionOwner {
   readonly bootId: number
   readonly recording: boolean
   readonly files: Files
+  readonly machines: MachineControl | undefined
   readonly #spec: MachineSpec
   readonly #surroundings: Surroundings
   readonly #startedMs: number
@@ -78,6 +84,7 @@ export class LiveProcess implements Host, ConnectionOwner {
     this.#startedMs = surroundings.nowMs()
     this.#timers = new TimerQueue(() => this.nowMs())
     this.files = disk.filesFor((callback) => this.dispatch(callback))
+    this.machines = spec.role === CONTROLLER_ROLE ? surroundings.control : undefined
   }
 
   start(boot: Boot): void {

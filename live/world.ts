@@ -13,7 +13,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import seedrandom from 'seedrandom'
-import type { Address, RandomStream, RecordedEvent } from '../model/host.ts'
+import type { Address, MachineControl, MachineState, RandomStream, RecordedEvent } from '../model/host.ts'
 import {
   type Fault,
   type Heal,
@@ -59,8 +59,9 @@ interface Machine {
   process: LiveProcess | undefined
   /** Crashes in force: it starts again when the last was taken out. */
   crashes: number
-  /** Planned and not switched on yet, in order, or stopped and not to come back. */
-  state: 'standby' | 'in-service' | 'retired'
+  state: MachineState
+  /** Of a machine that is `starting`: told from others before it. */
+  startUp: object | undefined
   version: number
 }
 
@@ -73,6 +74,11 @@ class RealWorld implements LiveWorld, Surroundings {
   readonly recording: boolean
   readonly history: HistoryEntry[] = []
   readonly goals = new Map<string, number>()
+  readonly control: MachineControl = {
+    start: (name, startUpMs) => this.#startUp(this.#machine(name), startUpMs),
+    stop: (name, withinMs) => this.#setAside(this.#machine(name), withinMs),
+    state: (name) => this.#machine(name).state,
+  }
   readonly #directory: string
   readonly #seed: number
   readonly #streams = new Map<string, RandomStream>()
@@ -116,6 +122,7 @@ class RealWorld implements LiveWorld, Surroundings {
       process: undefined,
       crashes: 0,
       state: spec.standby === true ? 'standby' : 'in-service',
+      startUp: undefined,
       version: 1,
     }
     this.#machines.set(spec.name, machine)
@@ -311,9 +318,7 @@ class RealWorld implements LiveWorld, Surroundings {
         return () => {}
       case 'scale-out':
         for (const machine of this.#named(fault.machines)) {
-          if (machine.state !== 'standby') continue
-          machine.state = 'in-service'
-          if (machine.crashes === 0) this.#start(machine)
+          if (machine.state === 'standby' || machine.state === 'starting') this.#commission(machine)
         }
         return () => {}
       case 'power-loss':
@@ -358,6 +363,35 @@ class RealWorld implements LiveWorld, Surroundings {
         if (machine.crashes === 0 && machine.process === undefined && machine.state === 'in-service') this.#start(machine)
       }
     }
+  }
+
+  #commission(machine: Machine): void {
+    machine.startUp = undefined
+    machine.state = 'in-service'
+    if (machine.crashes === 0) this.#start(machine)
+  }
+
+  #startUp(machine: Machine, durationMs: number): void {
+    if (machine.state !== 'standby') return
+    const startUp = {}
+    machine.startUp = startUp
+    machine.state = 'starting'
+    this.#timers.set(durationMs, () => {
+      if (machine.startUp === startUp && machine.state === 'starting') this.#commission(machine)
+    })
+  }
+
+  #setAside(machine: Machine, withinMs: number): void {
+    if (machine.spec.standby !== true) return
+    if (machine.state === 'starting') machine.state = 'standby'
+    if (machine.state !== 'in-service') return
+    machine.state = 'stopping'
+    // Not from inside the call: it is a handler of another process.
+    this.#timers.set(0, () =>
+      this.#stop(machine, withinMs, () => {
+        if (machine.state === 'stopping') machine.state = 'standby'
+      }),
+    )
   }
 
   #upgrade(machine: Machine, graceMs: number, downMs: number): void {

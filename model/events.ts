@@ -95,6 +95,26 @@ export type ServiceEvent =
   | { readonly kind: 'target-draining'; readonly target: string; readonly connections: number }
   | { readonly kind: 'target-removed'; readonly target: string }
   | { readonly kind: 'answer-changed'; readonly name: string; readonly addresses: readonly string[] }
+  // Instance group
+  /** Of the controllers, one acts. */
+  | { readonly kind: 'controller-changed'; readonly acting: boolean }
+  | { readonly kind: 'instance-lost'; readonly instance: string; readonly silentMs: number }
+  | { readonly kind: 'instance-recovered'; readonly instance: string }
+  /** `called-off`: it was needed no more before its start-up was over. `draining`: it gets nothing new, and is stopped after that. */
+  | {
+      readonly kind: 'replacement-changed'
+      readonly instance: string
+      readonly zone: string
+      readonly to: 'starting' | 'called-off' | 'in-service' | 'draining' | 'kept' | 'stopped'
+    }
+  /** So many more replacements are needed, and no zone that is well has room for one. */
+  | { readonly kind: 'capacity-short'; readonly missing: number }
+  // Console
+  | { readonly kind: 'rules-changed'; readonly version: number; readonly change: string }
+  | { readonly kind: 'rules-adopted'; readonly version: number }
+  | { readonly kind: 'client-kicked'; readonly clientId: string }
+  /** An operator's request, and what came of it; `unanswered` where no console has said anything. */
+  | { readonly kind: 'console-answered'; readonly request: string; readonly outcome: string; readonly tookMs: number }
   // Client
   | { readonly kind: 'client-state-changed'; readonly clientId: string; readonly from: string; readonly to: string; readonly why: string }
 

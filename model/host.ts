@@ -126,6 +126,19 @@ export interface RecordedEvent {
   readonly kind: string
 }
 
+/** `starting`: it was told to start, and its process does not run yet. `retired`: it was stopped for good. Whether its process answers is for others to find out. */
+export type MachineState = 'standby' | 'starting' | 'in-service' | 'stopping' | 'retired'
+
+/** The cloud's own interface to the machines that stand by. Names that no such machine has are a fault of the program: the calls throw. */
+export interface MachineControl {
+  /** Switches on a machine that stands by; its process starts after `startUpMs`, whatever becomes of the caller. Nothing to any other. */
+  start(machine: string, startUpMs: number): void
+  /** Has a machine stand by again: its process is asked to stop, and ended after `withinMs`; one that is starting never starts. It keeps its disk. Nothing to any other. */
+  stop(machine: string, withinMs: number): void
+  /** Of any machine of the world. */
+  state(machine: string): MachineState
+}
+
 /** What one process may ask of its machine. */
 export interface Host {
   /** The machine's stable name, such as `broker-2`. */
@@ -156,6 +169,9 @@ export interface Host {
   bind(port: number, onDatagram: (from: Address, bytes: Buffer) => void): DatagramSocket
 
   readonly files: Files
+
+  /** Only on machines whose role is `instance-group`. */
+  readonly machines?: MachineControl | undefined
 
   /** Says that the handler at hand does work: what it sends leaves later, and the machine's next handler starts later. Free on a real machine. */
   work(kind: WorkKind, units: number): void

@@ -2,6 +2,7 @@
  * A whole region in the simulator, and clients that a test plays by hand: for stories about sessions, messages and failovers. Nothing is faked but the clients.
  */
 import { createSimWorld } from '../sim/world.ts'
+import { ConsoleClient, type ConsoleRequest } from './console/console-client.ts'
 import type { Address, Host } from './host.ts'
 import { defaultRegion, planRegion, type RegionPlan, type RegionSpec } from './region.ts'
 import { ScriptedClient, type ScriptedConnect, type ScriptedFilter, type ScriptedPublish } from './scripted-client.test-support.ts'
@@ -41,6 +42,8 @@ const STEP_US = 1000
 /** For routes and pings to reach every proxy after the shards stand. */
 const SETTLE_MS = 1500
 const ASK_TIMEOUT_MS = 5000
+/** For a console that is asked in vain and then another. */
+const CONSOLE_PATIENCE_MS = 60_000
 
 export class Stage {
   readonly world: VirtualWorld
@@ -49,6 +52,7 @@ export class Stage {
   private readonly spec: RegionSpec
   private readonly links = new Map<string, Link>()
   private readonly sentTo = new Map<ScriptedClient, number[]>()
+  private console: ConsoleClient | undefined
   private readonly sentToConnection: number[][] = []
   /** The machine that the clients stand on. */
   clientHost!: Host
@@ -248,6 +252,18 @@ export class Stage {
     return outcome.message
   }
 
+  /** Asks the consoles, one after the other, until one has answered. */
+  askConsole<N extends ConsoleRequest>(request: MessageOf<N>): ReplyOf<N> {
+    this.console ??= new ConsoleClient(this.clientHost, this.plan.consoles)
+    const answers: (ReplyOf<N> | undefined)[] = []
+    const { console } = this
+    this.clientHost.setTimer(0, () => console.ask(request, (answer) => answers.push(answer)))
+    this.until(() => answers.length > 0, `a console to answer ${request.name}`, CONSOLE_PATIENCE_MS)
+    const answer = answers[0]
+    if (answer === undefined) throw new Error(`no console has answered ${request.name}`)
+    return answer
+  }
+
   /** All messages of a topic, page by page, as the texts of their payloads. */
   stored(topic: string, page = 500): string[] {
     const texts: string[] = []
@@ -295,7 +311,7 @@ function shardOfEntry(entry: HistoryEntry): number {
 }
 
 function withChanges(changes: SettingsChange): ServiceSettings {
-  const { nameserver, broker, volume, proxy, loadBalancer, dns } = defaultSettings
+  const { nameserver, broker, volume, proxy, loadBalancer, dns, instanceGroup, console } = defaultSettings
   return {
     nameserver: { ...nameserver, ...changes.nameserver },
     broker: { ...broker, ...changes.broker },
@@ -303,5 +319,7 @@ function withChanges(changes: SettingsChange): ServiceSettings {
     proxy: { ...proxy, ...changes.proxy },
     loadBalancer: { ...loadBalancer, ...changes.loadBalancer },
     dns: { ...dns, ...changes.dns },
+    console: { ...console, ...changes.console },
+    instanceGroup: { ...instanceGroup, ...changes.instanceGroup },
   }
 }

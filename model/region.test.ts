@@ -5,13 +5,15 @@ import { Stage } from './region-stage.test-support.ts'
 import { defaultSettings, ports } from './settings.ts'
 
 describe('the plan of a region', () => {
-  test('has one machine of every role in each of three zones by default', () => {
+  test('has one machine of every role in each of three zones by default, and a proxy that stands by', () => {
     const { machines, shardCount } = planRegion(defaultRegion)
     for (const zone of ['az1', 'az2', 'az3']) {
-      const roles = machines.filter((machine) => machine.zone === zone).map((machine) => machine.role)
-      expect([...roles].sort()).toEqual(['broker', 'dns', 'load-balancer', 'nameserver', 'proxy', 'volume'])
+      const inZone = machines.filter((machine) => machine.zone === zone)
+      const roles = inZone.filter(({ standby }) => standby !== true).map((machine) => machine.role)
+      expect([...roles].sort()).toEqual(['broker', 'console', 'dns', 'instance-group', 'load-balancer', 'nameserver', 'proxy', 'volume'])
+      expect(inZone.flatMap(({ role, standby }) => (standby === true ? [role] : []))).toEqual(['proxy'])
     }
-    expect(machines.length).toBe(18)
+    expect(machines.length).toBe(27)
     expect(shardCount).toBe(12)
   })
 

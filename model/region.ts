@@ -5,7 +5,10 @@
 import { type AccessRules, openAccess } from './access.ts'
 import { bootBroker } from './broker/broker.ts'
 import { type Access, bootDnsServer } from './cloud/dns-server.ts'
+import { bootInstanceGroup, type GroupInstance } from './cloud/instance-group.ts'
 import { bootLoadBalancer } from './cloud/load-balancer.ts'
+import { bootConsole } from './console/console.ts'
+import { plannedRules, type Quotas } from './console/service-rules.ts'
 import type { Address, Boot } from './host.ts'
 import { bootNameserver } from './nameserver/nameserver.ts'
 import { bootProxy } from './proxy/proxy.ts'
@@ -25,6 +28,8 @@ export interface RegionSpec {
   readonly volumeKind: VolumeKind
   readonly settings: ServiceSettings
   readonly access: AccessRules
+  /** What the region starts with; limits of filters and payload are those of the settings where they are left out, the others none. */
+  readonly quotas?: { readonly [Q in keyof Quotas]?: number | undefined } | undefined
   /** Machines that are planned and not there yet, in the order in which they are numbered. */
   readonly standby: readonly { readonly role: 'proxy' | 'broker'; readonly zone: string }[]
 }
@@ -55,6 +60,10 @@ export interface RegionPlan {
   readonly accessNames: Readonly<Record<Access, string>>
   readonly dnsServers: readonly Address[]
   readonly nameservers: readonly Address[]
+  /** One a zone, on the virtual network. */
+  readonly consoles: readonly Address[]
+  /** Before the console changes any. */
+  readonly quotas: Quotas
   readonly brokers: readonly RegionMachine[]
   readonly shardCount: number
   shardOfTopic(topic: string): number
@@ -64,7 +73,16 @@ const ACCESS_NAMES = { public: 'mqtt.region.squall.test', vpc: 'mqtt.vpc.region.
 const CORES = 4
 
 /** Last byte of the first address of each role: a zone has room for as many machines as lie between two of them. */
-const firstAddress = { nameserver: 10, broker: 30, proxy: 60, volume: 100, dns: 110, 'load-balancer': 120 } as const
+const firstAddress = {
+  nameserver: 10,
+  broker: 30,
+  proxy: 60,
+  volume: 100,
+  dns: 110,
+  'load-balancer': 120,
+  console: 130,
+  'instance-group': 140,
+} as const
 type Role = keyof typeof firstAddress
 
 interface Place {
@@ -106,6 +124,31 @@ function standbyPlaces(spec: RegionSpec, role: 'proxy' | 'broker', perZone: numb
     })
 }
 
+/** Proxies that stand by for the instance group, so many a zone, numbered on from all the others. */
+function sparePlaces(spec: RegionSpec, count: number): readonly Place[] {
+  const scaledOut = spec.standby.filter(({ role }) => role === 'proxy')
+  const firstNumber = spec.zones * spec.proxiesPerZone + scaledOut.length + 1
+  return zoneNames(spec.zones).flatMap((zone, z) => {
+    const before = spec.proxiesPerZone + scaledOut.filter((other) => other.zone === zone).length
+    return Array.from({ length: count }, (_, i) => ({
+      name: `proxy-${firstNumber + z * count + i}`,
+      zone,
+      role: 'proxy' as const,
+      host: `10.${z + 1}.0.${firstAddress.proxy + before + i}`,
+    }))
+  })
+}
+
+function quotasOf({ quotas, settings }: RegionSpec): Quotas {
+  const { maximumFilters, maximumPayloadBytes } = settings.proxy
+  return {
+    connectionsPerProxy: quotas?.connectionsPerProxy ?? 0,
+    messagesPerSecond: quotas?.messagesPerSecond ?? 0,
+    filtersPerClient: quotas?.filtersPerClient ?? maximumFilters,
+    payloadBytes: quotas?.payloadBytes ?? maximumPayloadBytes,
+  }
+}
+
 export function planRegion(spec: RegionSpec): RegionPlan {
   const { settings } = spec
   const counts = { topicShards: spec.topicShards, sessionShards: spec.sessionShards }
@@ -121,14 +164,24 @@ export function planRegion(spec: RegionSpec): RegionPlan {
   const copyPlaces = isReplicated ? brokerPlaces : volumePlaces
   const dnsPlaces = places(spec, 'dns', 1)
   const balancerPlaces = places(spec, 'load-balancer', 1)
+  const consolePlaces = places(spec, 'console', 1)
 
   const nameservers = nameserverPlaces.map(at(ports.nameserver)).map(({ address }) => address)
+  const consoles = consolePlaces.map(at(ports.console)).map(({ address }) => address)
+  const rules = plannedRules(spec.access, quotasOf(spec))
   const copies = copyPlaces.map(at(ports.volume))
   const copyZones = copyPlaces.map(({ zone }) => zone)
   const placement = (volume: number) => placementOf(spec.volumeKind, volume, copyZones)
   const targets = [...proxyPlaces, ...standbyProxies].map((place) => ({ ...at(ports.mqtt)(place), zone: place.zone }))
   // A machine has one address: a node's stands for its public one and for that in the virtual network.
   const addresses = balancerPlaces.map((place) => place.host)
+  const { spareInstancesPerZone } = settings.instanceGroup
+  const groupPlaces = spareInstancesPerZone > 0 ? places(spec, 'instance-group', 1) : []
+  const spares = sparePlaces(spec, spareInstancesPerZone)
+  const instances: readonly GroupInstance[] = [
+    ...targets.map((target) => ({ ...target, isReplacement: false })),
+    ...spares.map((place) => ({ ...at(ports.mqtt)(place), zone: place.zone, isReplacement: true })),
+  ]
   const names = (['public', 'vpc'] as const).map((access) => ({ name: ACCESS_NAMES[access], access, addresses }))
 
   const brokerPeers = [...brokerPlaces, ...standbyBrokers].map(at(ports.handover))
@@ -142,15 +195,17 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     volume: bootCopies,
     nameserver: bootNameserver({ settings, shardCount: shardTotal(counts) }),
     broker: isReplicated ? withCopies : bootBrokerAlone,
-    proxy: bootProxy({ counts, settings, nameservers, access: spec.access }),
+    proxy: bootProxy({ counts, settings, nameservers, consoles, rules }),
+    console: bootConsole({ counts, settings, nameservers, consoles, rules }),
     dns: bootDnsServer({ settings, names }),
     'load-balancer': bootLoadBalancer({ settings, targets, port: ports.mqtt }),
+    'instance-group': bootInstanceGroup({ settings, controllers: groupPlaces, instances, balancers: addresses }),
   }
-  const machines = [volumePlaces, nameserverPlaces, brokerPlaces, proxyPlaces, dnsPlaces, balancerPlaces]
+  const machines = [volumePlaces, nameserverPlaces, brokerPlaces, proxyPlaces, dnsPlaces, balancerPlaces, consolePlaces, groupPlaces]
     .flat()
     .map(({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role] }))
 
-  const standby = [...standbyBrokers, ...standbyProxies].map(
+  const standby = [...standbyBrokers, ...standbyProxies, ...spares].map(
     ({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role], standby: true }),
   )
 
@@ -160,6 +215,8 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     accessNames: ACCESS_NAMES,
     dnsServers: dnsPlaces.map(at(ports.dns)).map(({ address }) => address),
     nameservers,
+    consoles,
+    quotas: rules.quotas,
     brokers: brokerPlaces.map(at(ports.broker)),
     shardCount: shardTotal(counts),
     shardOfTopic: (topic) => shardOfTopic(counts, topic),

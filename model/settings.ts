@@ -86,6 +86,27 @@ export interface ServiceSettings {
     readonly unhealthyThreshold: number
     readonly healthyThreshold: number
   }
+  readonly console: {
+    /** How often a proxy asks whether the rules have changed: only for news that a console had no connection to tell over. */
+    readonly rulesPullIntervalMs: number
+    /** How long a console waits for its peers and for shards. */
+    readonly requestTimeoutMs: number
+  }
+  readonly instanceGroup: {
+    /** How often the controller that acts looks at its peers and at every proxy, while all is well. */
+    readonly probeIntervalMs: number
+    /** As long as something is not well. */
+    readonly recheckIntervalMs: number
+    readonly probeTimeoutMs: number
+    /** A proxy that did not answer for this long is called lost. */
+    readonly lostAfterMs: number
+    /** From the order for a replacement until its process runs. */
+    readonly startUpMs: number
+    /** How many proxies a zone has room for beyond those planned; 0: there is no instance group. */
+    readonly spareInstancesPerZone: number
+    /** How long all must be well before a replacement is taken back; its connections are then drained. */
+    readonly takeBackAfterMs: number
+  }
 }
 
 export const defaultSettings: ServiceSettings = {
@@ -135,6 +156,16 @@ export const defaultSettings: ServiceSettings = {
     crossZone: true,
   },
   dns: { ttlSeconds: 60, healthDriven: true, probeIntervalMs: 5000, probeTimeoutMs: 2000, unhealthyThreshold: 2, healthyThreshold: 2 },
+  console: { rulesPullIntervalMs: 60_000, requestTimeoutMs: 2000 },
+  instanceGroup: {
+    probeIntervalMs: 15_000,
+    recheckIntervalMs: 2000,
+    probeTimeoutMs: 1000,
+    lostAfterMs: 10_000,
+    startUpMs: 20_000,
+    spareInstancesPerZone: 1,
+    takeBackAfterMs: 60_000,
+  },
 }
 
 /** Ports that every machine of a role listens on. */
@@ -147,4 +178,6 @@ export const ports = {
   dns: 53,
   loadBalancerHealth: 8081,
   targetRegistration: 8082,
+  console: 9877,
+  instanceGroup: 8083,
 } as const

@@ -22,7 +22,7 @@ export interface MachineSpec {
   readonly boot: Boot
   /** What an upgrade puts in place of `boot`; where it is left out the same program runs on under a higher version number. */
   readonly upgraded?: Boot
-  /** It is planned and not there yet: without power, until a `scale-out` names it. */
+  /** It is planned and not there yet: without power, until a `scale-out` names it, or the instance group starts it. */
   readonly standby?: boolean
 }
 
@@ -149,6 +149,9 @@ export type WorldEvent =
   | { readonly kind: 'process-ended'; readonly cause: 'injected' | 'threw' | 'stopped'; readonly error?: string }
   | { readonly kind: 'connection-opened'; readonly from: string; readonly to: string }
   | { readonly kind: 'connection-closed'; readonly from: string; readonly to: string; readonly reason: CloseReason }
+  /** A machine joined a connection that it took with one to a target (`Host.forward`), and, later, knows of the joint no more. */
+  | { readonly kind: 'connection-forwarded'; readonly from: string; readonly to: string }
+  | { readonly kind: 'forwarding-ended'; readonly from: string; readonly to: string }
 
 /**
  * Sees the raw bytes at the sockets of chosen machines: the witnesses' source. All times are true time in µs since the world began.

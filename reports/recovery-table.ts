@@ -1,5 +1,5 @@
 /** The page that compares the client profiles: their habits, and for each way a connection ends a table of how long the way back took and where the time went. */
-import type { TimeSummary } from '../checks/recovery.ts'
+import type { TimeSummary } from '../checks/histogram.ts'
 import {
   assignmentsFor,
   type ConnectionEnding,

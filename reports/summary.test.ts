@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { TimeSummary } from '../checks/histogram.ts'
 import { type PromiseId, type PromiseResult, promiseIds } from '../checks/promise.ts'
 import type { RunResult } from '../scenarios/result.ts'
 import { renderLine, renderSummary, renderTally } from './summary.ts'
@@ -7,6 +8,10 @@ const replay = 'npx squall run az-outage --seed 7'
 
 function promise(id: PromiseId, changes: Partial<PromiseResult> = {}): PromiseResult {
   return { id, verdict: 'held', exercised: 1200, violations: [], violationCount: 0, ...changes }
+}
+
+function times(p50: number, p90: number, p99: number, max: number, count: number): TimeSummary {
+  return { p50, p90, p99, max, count, buckets: [] }
 }
 
 const held: RunResult = {
@@ -33,12 +38,16 @@ const held: RunResult = {
     takeovers: 0,
     willsFired: 0,
     recovery: {
-      total: { p50: 4360, p99: 7300, max: 7360.4, count: 99 },
-      detection: { p50: 3490, p99: 3900, max: 3960, count: 86 },
-      backOffAndConnect: { p50: 1040, p99: 2730, max: 2780, count: 86 },
-      sessionLoad: { p50: 49, p99: 348, max: 401, count: 86 },
-      service: { p50: 8.7, p99: 619, max: 624, count: 99 },
+      total: times(4360, 7200, 7300, 7360.4, 99),
+      detection: times(3490, 3800, 3900, 3960, 86),
+      backOffAndConnect: times(1040, 2500, 2730, 2780, 86),
+      edge: times(0, 1500, 2000, 2020, 86),
+      backOff: times(660, 1100, 1280, 1300, 86),
+      connect: times(42, 60, 81, 90, 86),
+      sessionLoad: times(49, 300, 348, 401, 86),
+      service: times(8.7, 400, 619, 624, 99),
     },
+    control: undefined,
   },
   facts: { clientsStruck: 50, shardsMoved: 4, copiesLost: 12, faults: 1 },
   audit: { topics: 300, messages: 11_549, unanswered: [], malformed: [] },
@@ -101,12 +110,14 @@ describe('the summary of a run', () => {
         ○ qos0-at-most-once    not exercised
 
       Recovery as clients felt it (50 were on a proxy that a fault struck)
-                                        p50        p99        max    clients
-        until served again           4.36 s     7.30 s     7.36 s         99
-          detection                  3.49 s     3.90 s     3.96 s         86
-          back-off and connect       1.04 s     2.73 s     2.78 s         86
-          session load                49 ms     348 ms     401 ms         86
-          until messages flow        8.7 ms     619 ms     624 ms         99
+                                        p50        p90        p99        max    clients
+        until served again           4.36 s     7.20 s     7.30 s     7.36 s         99
+          detection                  3.49 s     3.80 s     3.90 s     3.96 s         86
+          edge                       0.0 ms     1.50 s     2.00 s     2.02 s         86
+          back-off                   660 ms     1.10 s     1.28 s     1.30 s         86
+          connect                     42 ms      60 ms      81 ms      90 ms         86
+          session load                49 ms     300 ms     348 ms     401 ms         86
+          until messages flow        8.7 ms     400 ms     619 ms     624 ms         99
 
       Messages
            published  acknowledged     delivered    duplicated          lost
@@ -138,12 +149,14 @@ describe('the summary of a run', () => {
         "         replay  npx squall run az-outage --seed 7",
         "",
         "Recovery as clients felt it (50 were on a proxy that a fault struck)",
-        "                                  p50        p99        max    clients",
-        "  until served again           4.36 s     7.30 s     7.36 s         99",
-        "    detection                  3.49 s     3.90 s     3.96 s         86",
-        "    back-off and connect       1.04 s     2.73 s     2.78 s         86",
-        "    session load                49 ms     348 ms     401 ms         86",
-        "    until messages flow        8.7 ms     619 ms     624 ms         99",
+        "                                  p50        p90        p99        max    clients",
+        "  until served again           4.36 s     7.20 s     7.30 s     7.36 s         99",
+        "    detection                  3.49 s     3.80 s     3.90 s     3.96 s         86",
+        "    edge                       0.0 ms     1.50 s     2.00 s     2.02 s         86",
+        "    back-off                   660 ms     1.10 s     1.28 s     1.30 s         86",
+        "    connect                     42 ms      60 ms      81 ms      90 ms         86",
+        "    session load                49 ms     300 ms     348 ms     401 ms         86",
+        "    until messages flow        8.7 ms     400 ms     619 ms     624 ms         99",
         "",
         "Messages",
         "     published  acknowledged     delivered    duplicated          lost",
@@ -200,8 +213,22 @@ test('many runs get a line each and a sum', () => {
   `)
 })
 
+describe('the console', () => {
+  test('is compared with and without where there were times of both', () => {
+    const control = { withConsole: times(4, 6, 9, 20, 4000), withoutConsole: times(4, 6, 10, 18, 1000) }
+    const text = renderSummary({ ...held, measures: { ...held.measures, control } }, { colour: false, replay })
+    expect(text.replace(/ +/g, ' ')).toContain('without it 4.0 ms 6.0 ms 10 ms 18 ms 1,000')
+    const never = { ...control, withoutConsole: times(0, 0, 0, 0, 0) }
+    expect(renderSummary({ ...held, measures: { ...held.measures, control: never } }, { colour: false, replay })).not.toContain(
+      'without it',
+    )
+  })
+})
+
 describe('the failover of the service', () => {
   const failover = {
+    shardFailover: times(3600, 3700, 3720, 3720, 4),
+    routeRefresh: times(40, 60, 70, 70, 8),
     shards: 4,
     ownerlessMs: 30_020,
     routesMs: 480,
@@ -212,7 +239,9 @@ describe('the failover of the service', () => {
 
   test('says how long shards had no owner and proxies did not know it, and by which settings', () => {
     const text = renderSummary({ ...held, failover }, { colour: false, replay }).replace(/\s+/g, ' ')
-    expect(text).toContain('Failover of the service 4 shards were without an owner, for up to 30.02 s.')
+    expect(text).toContain(
+      'shard failover 3.60 s 3.70 s 3.72 s 3.72 s 4 route refresh 40 ms 60 ms 70 ms 70 ms 8 4 shards were without an owner, for up to 30.02 s.',
+    )
     expect(text).toContain('A silent broker is given up after 120 s (nameserver.expiryMs)')
     expect(text).toContain('(nameserver.expiryMs), which the others learn with a heartbeat, every 30.00 s (broker.heartbeatIntervalMs).')
     expect(text).toContain('Proxies knew the new owners up to 480 ms later. They ask after an error, and every 20.00 s')

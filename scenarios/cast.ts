@@ -29,6 +29,9 @@ export interface ClientMachine extends Selectable {
 
 export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '198.51.100.1' } as const
 
+/** Where the operator stands who asks the console what a scenario says. */
+export const operatorMachine = { name: 'operator', zone: 'ops', role: 'operator', address: '198.51.100.2' } as const
+
 /** The machines of the clients: of one group each, so that every client of a machine is alike. */
 export function clientMachines(scenario: Scenario): readonly ClientMachine[] {
   const machines: ClientMachine[] = []
@@ -91,7 +94,8 @@ export function regionSpec(scenario: Scenario): RegionSpec {
 
 /** All that a selector can choose from. */
 export function machinesOf(scenario: Scenario, plan: RegionPlan = planRegion(regionSpec(scenario))): readonly Selectable[] {
-  return [...plan.machines, ...clientMachines(scenario), auditorMachine].map((machine: Selectable) => {
+  const operators = scenario.console.length > 0 ? [operatorMachine] : []
+  return [...plan.machines, ...clientMachines(scenario), ...operators, auditorMachine].map((machine: Selectable) => {
     const { name, zone, role, standby } = machine
     return standby === true ? { name, zone, role, standby } : { name, zone, role }
   })

@@ -40,8 +40,10 @@ const takenOver: readonly Told[] = [
 
 describe('the failover of the service', () => {
   test('lasts from the fault to the next owner, and on until the proxies know it', () => {
-    expect(failoverOf(...before, ...takenOver, [14, 'proxy-1', adopted(1, 2)])).toEqual({
+    expect(failoverOf(...before, ...takenOver, [14, 'proxy-1', adopted(1, 2)])).toMatchObject({
       shards: 1,
+      shardFailover: { p50: 3500, p90: 3500, max: 3500, count: 1, buckets: [{ upToMs: 5000, count: 1 }] },
+      routeRefresh: { max: 500, count: 1, buckets: [{ upToMs: 500, count: 1 }] },
       ownerlessMs: 3500,
       routesMs: 500,
       expiryMs: 3000,
@@ -66,6 +68,15 @@ describe('the failover of the service', () => {
       [41, 'proxy-2', adopted(1, 2)],
     ]
     expect(failoverOf(...before, ...takenOver, ...back)).toMatchObject({ routesMs: 500 })
+  })
+
+  test('does not wait for a proxy that was started later', () => {
+    const started: readonly Told[] = [
+      [14, 'proxy-1', adopted(1, 2)],
+      [41, 'proxy-2', { kind: 'process-started', bootId: 1 }],
+      [41.1, 'proxy-2', adopted(1, 2)],
+    ]
+    expect(failoverOf(...before, ...takenOver, ...started)).toMatchObject({ routesMs: 500 })
   })
 
   test('is nothing where no owner was struck, or it went on, or a shard was handed over by plan', () => {

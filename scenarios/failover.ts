@@ -2,6 +2,7 @@
  * How long the service itself took to get over the loss of brokers, from its own events: the parts of a recovery that no client can shorten, with the settings that
  * decide them. It explains; the promises are checked without it. Shards whose owner no fault struck, such as those handed over by plan, are no part of it.
  */
+import { summarise, type TimeSummary } from '../checks/histogram.ts'
 import type { ServiceEvent } from '../model/events.ts'
 import type { ServiceSettings } from '../model/settings.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
@@ -14,6 +15,9 @@ export interface Failover {
   readonly ownerlessMs: number
   /** The longest that a proxy, of those in order, took from there to know the new owner. */
   readonly routesMs: number
+  /** Each of those times: a shard without an owner, a proxy that did not know a new owner. */
+  readonly shardFailover: TimeSummary
+  readonly routeRefresh: TimeSummary
   /** The settings behind the times. */
   readonly expiryMs: number
   readonly heartbeatIntervalMs: number
@@ -39,11 +43,11 @@ export function gatherFailover(
   const takenUs = new Map<number, { readonly epoch: number; readonly timeUs: number }>()
   /** The epoch with which somebody last set out to take a shard that a majority called ownerless. */
   const found = new Map<number, number>()
-  /** When the last fault that struck a machine was over. */
+  /** When the last fault that struck a machine was over, or its process last started. */
   const backUs = new Map<string, number>()
   const shards = new Set<number>()
-  let ownerlessMs = 0
-  let routesMs = 0
+  const ownerlessUs: number[] = []
+  const routesUs: number[] = []
   for (const { machine, timeUs, event } of history) {
     const known = event as ServiceEvent | WorldEvent
     if (known.kind === 'fault-applied') {
@@ -57,7 +61,8 @@ export function gatherFailover(
       const at = inForce.findIndex((fault) => JSON.stringify(fault) === healed)
       if (at >= 0) inForce.splice(at, 1)
       for (const each of machines) if (strikes(known.fault, each)) backUs.set(each.name, timeUs)
-    } else if (known.kind === 'owner-found-silent') found.set(known.shard, known.epoch)
+    } else if (known.kind === 'process-started') backUs.set(machine, timeUs)
+    else if (known.kind === 'owner-found-silent') found.set(known.shard, known.epoch)
     else if (known.kind === 'volume-attached') {
       owners.set(known.volume, machine)
       takenUs.delete(known.volume)
@@ -65,19 +70,22 @@ export function gatherFailover(
       struckUs.delete(known.volume)
       if (sinceUs === undefined || found.get(known.volume) !== known.epoch) continue
       shards.add(known.volume)
-      ownerlessMs = Math.max(ownerlessMs, (timeUs - sinceUs) / 1000)
+      ownerlessUs.push(timeUs - sinceUs)
       takenUs.set(known.volume, { epoch: known.epoch, timeUs })
     } else if (known.kind === 'routes-adopted' && byName.get(machine)?.role === 'proxy') {
       const taken = takenUs.get(known.shard)
-      if (taken?.epoch === known.epoch && (backUs.get(machine) ?? 0) <= taken.timeUs)
-        routesMs = Math.max(routesMs, (timeUs - taken.timeUs) / 1000)
+      if (taken?.epoch === known.epoch && (backUs.get(machine) ?? 0) <= taken.timeUs) routesUs.push(timeUs - taken.timeUs)
     }
   }
   if (shards.size === 0) return undefined
+  const shardFailover = summarise(ownerlessUs)
+  const routeRefresh = summarise(routesUs)
   return {
     shards: shards.size,
-    ownerlessMs,
-    routesMs,
+    ownerlessMs: shardFailover.max,
+    routesMs: routeRefresh.max,
+    shardFailover,
+    routeRefresh,
     expiryMs: nameserver.expiryMs,
     heartbeatIntervalMs: broker.heartbeatIntervalMs,
     routePullIntervalMs: proxy.routePullIntervalMs,

@@ -187,3 +187,11 @@ test('every kind of fault that a scenario may name has a mode', () => {
   const kinds = scenarioSchema.shape.faults.unwrap().element.options.map((option) => option.shape.kind.value)
   expect(Object.keys(faultModes).sort()).toEqual(kinds.filter((kind) => kind !== 'together').sort())
 })
+
+test('a machine that stood by is struck by faults on its role once it runs, and not before', () => {
+  const spare = { name: 'proxy-4', zone: 'az1', role: 'proxy', standby: true }
+  const isolation = firingsOf([parsed({ kind: 'isolation', machines: 'role proxy in zone az1', at: '1s' })], 60_000)[0]!
+  const struck = (isRunning: (machine: string) => boolean) => whatFires(isolation, { machines: [...machines, spare], seed: 1, isRunning })
+  expect(struck((machine) => machine !== 'proxy-4')).toMatchObject([{ fault: { machines: ['proxy-1'] } }])
+  expect(struck(() => true)).toMatchObject([{ fault: { machines: ['proxy-1', 'proxy-4'] } }])
+})

@@ -207,14 +207,22 @@ class Chooser {
   }
 
   private pick(selector: Selector): readonly string[] {
-    return select(selector, this.stage.machines, this.below)
+    return select(selector, this.machines(), this.below)
+  }
+
+  /** Who was switched on stands by no more. */
+  private machines(): readonly Selectable[] {
+    return this.stage.machines.map((machine) => {
+      const { name, zone, role, standby } = machine
+      return standby === true && this.stage.isRunning(name) ? { name, zone, role } : machine
+    })
   }
 
   private onProcesses<F extends Extract<Fault, { machines: readonly string[] }>>(
     selector: Selector,
     faultOn: (machines: readonly string[]) => F,
   ): readonly TimedFault[] | Nobody {
-    const machines = select(selector, this.stage.machines, this.below, (name) => this.stage.isRunning(name))
+    const machines = select(selector, this.machines(), this.below, (name) => this.stage.isRunning(name))
     const fault = faultOn(machines)
     return machines.length === 0 ? { kind: fault.kind, wanted: wordsOf(selector) } : once(fault)
   }

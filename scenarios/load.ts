@@ -5,12 +5,9 @@
 import { type Document, isMap, isNode, isPair, isSeq, LineCounter, type Node, parseDocument, parse as parseYaml } from 'yaml'
 import type * as z from 'zod'
 import { standsAfterMs } from '../model/service-profiles.ts'
-import { regionSpec } from './cast.ts'
 import { faultProblems } from './fault-rules.ts'
-import { formatDuration } from './fields.ts'
 import { groupProblems } from './group-rules.ts'
 import { type Scenario, scenarioSchema } from './scenario.ts'
-import { latestEndMs } from './timing.ts'
 
 /** What is wrong with a scenario, a text for each problem. */
 export class ScenarioProblem extends Error {
@@ -63,7 +60,7 @@ export function loadScenario(text: string, options: LoadOptions): Scenario {
   if (!parsed.success) throw report(withoutEchoes(parsed.error.issues.flatMap(problemsOf)), assignments)
   const written: Scenario = { ...parsed.data, name: options.name }
   const scenario = onceItStands(written)
-  const problems = [...groupProblems(written), ...faultProblems(written), ...regionProblems(scenario)]
+  const problems = [...groupProblems(written), ...faultProblems(written)]
   if (problems.length > 0) throw report(problems, assignments)
   return scenario
 }
@@ -95,18 +92,6 @@ function withoutEchoes(problems: readonly Problem[]): readonly Problem[] {
 
 function plain(message: string): string {
   return message.replace(/\s+/g, ' ').replace(/^(.)/, (first) => first.toLowerCase())
-}
-
-/** What the schema cannot know: whether messages are kept until they are audited. */
-function regionProblems(scenario: Scenario): readonly Problem[] {
-  const problems: Problem[] = []
-  const { retentionMs } = regionSpec(scenario).settings.broker
-  const neededMs = latestEndMs(scenario)
-  if (retentionMs < neededMs) {
-    const text = `messages would be gone before the audit asks for them: this run may take ${neededMs} ms (${formatDuration(neededMs)}). allowed: ${neededMs} or more, found ${retentionMs}`
-    problems.push({ path: ['region', 'settings', 'broker', 'retentionMs'], text })
-  }
-  return problems
 }
 
 function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {

@@ -8,6 +8,7 @@
 import { type Checks, createChecks } from '../checks/checks.ts'
 import { decodePayload } from '../checks/payload.ts'
 import type { ClientFacts } from '../checks/state.ts'
+import { SEAL_AT_MESSAGES } from '../model/broker/message-index.ts'
 import { detectionBoundMs } from '../model/client/profile.ts'
 import { clientProfiles } from '../model/client/profiles.ts'
 import { planRegion, type RegionPlan } from '../model/region.ts'
@@ -15,13 +16,14 @@ import { ports } from '../model/settings.ts'
 import type { Fault } from '../model/world.ts'
 import { createSimWorld, type SimWorld } from '../sim/world.ts'
 import { type AuditReport, bootAuditor } from './auditor.ts'
-import { auditorMachine, clientMachines, machinesOf, regionSpec } from './cast.ts'
+import { auditorMachine, clientMachines, machinesOf, operatorMachine, regionSpec } from './cast.ts'
 import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
 import { gatherFailover } from './failover.ts'
 import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
 import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
+import { bootOperator } from './operator.ts'
 import { type RunResult, verdictOf } from './result.ts'
 import { AUDIT_BUDGET_MS, CLIENTS_STAGGER_SHARE, CLIENTS_START_SHARE, DRAIN_BUDGET_MS, expectations, type Scenario } from './scenario.ts'
 import type { Selectable } from './selector.ts'
@@ -86,6 +88,11 @@ class Run {
       machines: this.machines,
       budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
       window3x: settings.proxy.window3x,
+      retention: {
+        retentionMs: settings.broker.retentionMs,
+        segmentMessages: SEAL_AT_MESSAGES,
+        shardOfTopic: (topic) => this.plan.shardOfTopic(topic),
+      },
     })
     this.observe(checks)
     options.prepare?.(world)
@@ -149,6 +156,9 @@ class Run {
       })
       world.addMachine({ name, zone, role, address, cores: 1, boot })
     }
+    const { console: steps } = this.scenario
+    if (steps.length === 0) return
+    world.addMachine({ ...operatorMachine, cores: 1, boot: bootOperator({ consoles: plan.consoles, steps, quotas: plan.quotas }) })
   }
 
   private scheduleFaults(): void {
@@ -180,6 +190,7 @@ class Run {
   private observe(checks: Checks): void {
     const { world } = this
     world.observeSockets('client', checks.sockets)
+    for (const [role, tier] of checks.tiers) world.observeSockets(role, tier)
     world.observe({
       onFault: (...event) => {
         this.passEntries(checks)

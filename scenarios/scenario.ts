@@ -31,6 +31,7 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
   'scanIntervalMs',
   'slowStartMs',
   'drainMs',
+  'spareInstancesPerZone',
   'unknownForExpiries',
   'topicAliasMaximum',
   'topicAliasesToClient',
@@ -71,6 +72,7 @@ const settingsSchema = strict({
   broker: optionalNumbers(defaultSettings.broker).optional(),
   volume: optionalNumbers(defaultSettings.volume).optional(),
   proxy: optionalNumbers(defaultSettings.proxy).optional(),
+  console: optionalNumbers(defaultSettings.console).optional(),
   loadBalancer: strict({
     ...optionalNumbers(loadBalancerNumbers).shape,
     probe: choice(['tcp', 'mqtt']).optional().describe(`What a probe asks for: a TCP handshake, or a CONNACK. Default ${probe}.`),
@@ -78,7 +80,15 @@ const settingsSchema = strict({
     crossZone: optionalFlag(crossZone),
   }).optional(),
   dns: strict({ ...optionalNumbers(dnsNumbers).shape, healthDriven: optionalFlag(healthDriven) }).optional(),
+  instanceGroup: optionalNumbers(defaultSettings.instanceGroup).optional(),
 } satisfies Record<keyof ServiceSettings, unknown>)
+
+const quotaFields = {
+  connectionsPerProxy: integer(1, 10_000_000).optional().describe('No limit by default.'),
+  messagesPerSecond: integer(1, 1_000_000).optional().describe('Of one client. No limit by default.'),
+  filtersPerClient: integer(1, 10_000).optional(),
+  payloadBytes: integer(1, 268_435_455).optional(),
+}
 
 const regionSchema = strict({
   zones: integer(1, 9).default(3),
@@ -93,6 +103,9 @@ const regionSchema = strict({
   topicCreation: choice(['console', 'auto'])
     .default('console')
     .describe('console: the first levels of the topics that clients use are created beforehand. auto: topics come about by being used.'),
+  quotas: strict(quotaFields)
+    .optional()
+    .describe('What the console has set before the start. Filters and payload by default as in "settings".'),
   profile: choice(serviceProfileNames)
     .default('seconds')
     .describe(
@@ -199,6 +212,22 @@ const clientGroupSchema = strict({
   away: z.array(awaySchema).default([]).describe('When the clients of this group are away; they come back with the state they had.'),
 })
 
+const FIRST_LEVEL = /^[^/+#$][^/+#]*$/
+const topicName = z
+  .string({ error: (issue) => `expected a first level of topics, found ${describe(issue.input)}` })
+  .regex(FIRST_LEVEL, { error: (issue) => `a first level of topics has no / + # and does not begin with $: ${describe(issue.input)}` })
+
+const consoleRequestSchema = z
+  .union([
+    strict({ at: duration, createTopic: topicName }),
+    strict({ at: duration, deleteTopic: topicName }),
+    strict({ at: duration, setQuotas: strict(quotaFields) }),
+    strict({ at: duration, listClients: integer(1, 1000) }),
+    strict({ at: duration, kickClient: z.string().min(1) }),
+    strict({ at: duration, findMessages: z.string().min(1) }),
+  ])
+  .describe('What an operator asks of the console, and when, from the start of the run.')
+
 const workloadSchema = strict({
   warmUp: duration.prefault('8s').describe('Until then the region starts and clients connect.'),
   duration: duration.optional().describe('How long faults and load go on after the warm-up; at least until the last fault is over.'),
@@ -233,6 +262,7 @@ export const scenarioSchema = strict({
   clients: z.array(clientGroupSchema).min(1, { error: 'at least one group of clients is needed' }).prefault([{}]),
   workload: workloadSchema.prefault({}),
   faults: z.array(faultSchema).default([]),
+  console: z.array(consoleRequestSchema).default([]).describe('Requests to the console, by an operator on the virtual network.'),
   budgets: budgetsSchema.prefault({}),
   expect: z
     .union([
@@ -252,6 +282,7 @@ export const scenarioSchema = strict({
 export type ScenarioFile = z.input<typeof scenarioSchema>
 /** A scenario with every default filled in and times in milliseconds. */
 export type Scenario = z.output<typeof scenarioSchema> & { readonly name: string }
+export type ConsoleStep = z.output<typeof consoleRequestSchema>
 export type ClientGroup = z.output<typeof clientGroupSchema>
 export type Expectation = z.output<typeof expectationSchema>
 

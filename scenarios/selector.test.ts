@@ -43,6 +43,15 @@ describe('a selector', () => {
     expect(select(['broker-1', 'role proxy'], everything, first, alive)).toEqual(['proxy-1', 'proxy-2', 'proxy-3'])
   })
 
+  test('means machines that stand by only where no others match', () => {
+    const spare = { name: 'proxy-4', zone: 'az1', role: 'proxy', standby: true }
+    const withSpare = [...everything, spare]
+    expect(select('role proxy in zone az1', withSpare, first)).toEqual(['proxy-1'])
+    expect(select('4 of role proxy', withSpare, first)).toEqual(['proxy-1', 'proxy-2', 'proxy-3'])
+    expect(select('proxy-4', withSpare, first)).toEqual(['proxy-4'])
+    expect(select('proxy-4', withSpare, first, (name) => name !== 'proxy-4')).toEqual([])
+  })
+
   test('of which nobody is alive stands for nobody', () => {
     const nobody = () => false
     expect(select('role broker', everything, first, nobody)).toEqual([])

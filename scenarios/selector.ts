@@ -29,7 +29,7 @@ export interface Selectable {
   readonly name: string
   readonly zone: string
   readonly role: string
-  /** It is planned, and switched on by a fault only. */
+  /** It is planned, and not switched on. */
   readonly standby?: boolean
 }
 
@@ -109,14 +109,16 @@ function matchOne(
     .filter((machine) => criteria.role === undefined || machine.role === criteria.role)
     .filter((machine) => criteria.machine === undefined || machine.name === criteria.machine)
     .filter((machine) => named || !OUTSIDE.includes(machine.role))
-    .map((machine) => machine.name)
   const words = typeof text === 'string' ? `"${text}"` : JSON.stringify(text)
   if (matching.length === 0) throw new SelectorProblem(`${words} matches no machine of the region. machines: ${names.join(', ')}`)
-  const alive = isAlive === undefined ? matching : matching.filter(isAlive)
-  if (criteria.count === undefined) return alive.length === 0 ? [] : matching
-  if (criteria.count > matching.length) {
-    throw new SelectorProblem(`${words} asks for ${criteria.count} machines and only ${matching.length} match: ${matching.join(', ')}`)
+  if (criteria.count !== undefined && criteria.count > matching.length) {
+    const found = matching.map((machine) => machine.name).join(', ')
+    throw new SelectorProblem(`${words} asks for ${criteria.count} machines and only ${matching.length} match: ${found}`)
   }
+  const inService = matching.filter((machine) => machine.standby !== true)
+  const meant = (inService.length > 0 ? inService : matching).map((machine) => machine.name)
+  const alive = isAlive === undefined ? meant : meant.filter(isAlive)
+  if (criteria.count === undefined) return alive.length === 0 ? [] : meant
   const left = [...alive]
   const drawn: string[] = []
   while (drawn.length < criteria.count && left.length > 0) drawn.push(...left.splice(below(left.length), 1))
@@ -127,6 +129,7 @@ function matchOne(
  * The names of the machines that a selector stands for. `below(n)` draws an integer in [0, n).
  *
  * With `isAlive` a number is drawn from those alive, as many as there are; without a number it stands for all that match, where one of them at least is alive. None otherwise.
+ * Machines that stand by are meant only where no others match.
  * @throws SelectorProblem when it can match nothing, whoever is alive.
  */
 export function select(

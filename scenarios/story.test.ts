@@ -115,6 +115,27 @@ describe('the story of a run', () => {
     expect(tellStory(entries, machines).map(({ timeUs }) => timeUs / 1e6)).toEqual([10, 12, 40])
   })
 
+  test('tells what the instance group does, step by step', () => {
+    const step = (ms: number, to: Extract<ServiceEvent, { kind: 'replacement-changed' }>['to']) =>
+      [ms, 'instance-group-1', { kind: 'replacement-changed', instance: 'proxy-4', zone: 'az1', to }] as const
+    const entries = history(
+      [1000, 'instance-group-1', { kind: 'instance-lost', instance: 'proxy-2', silentMs: 11_000 }],
+      step(1001, 'starting'),
+      step(2000, 'in-service'),
+      [3000, 'instance-group-1', { kind: 'capacity-short', missing: 2 }],
+      step(4000, 'draining'),
+      step(5000, 'stopped'),
+    )
+    expect(tellStory(entries, machines).map(({ tone, text }) => `${tone}: ${text}`)).toEqual([
+      'notice: instance-group-1 calls proxy-2 lost, silent for 11.0 s',
+      'move: proxy-4 is started in az1, in place of a lost proxy',
+      'move: proxy-4 is in service, and the load balancers are told',
+      'trouble: no zone has room for 2 replacements of lost proxies',
+      'move: proxy-4 is needed no more: it gets nothing new, and is stopped later',
+      'move: proxy-4 is stopped, and stands by again',
+    ])
+  })
+
   test('is empty where nothing went wrong', () => {
     expect(tellStory(run.slice(0, 4), machines)).toEqual([])
   })

@@ -220,6 +220,15 @@ class Teller {
         if (!this.backupsTaken.has(key)) this.backupsTaken.set(key, timeUs)
         return
       }
+      case 'console-answered': {
+        const said = event.outcome === 'unanswered' ? 'no console answers' : 'the console answers'
+        const outcome = event.outcome === 'unanswered' ? '' : `: ${event.outcome}`
+        this.lines.push({ timeUs, tone: 'notice', text: `${said} the operator's ${event.request}${outcome}, after ${event.tookMs} ms` })
+        return
+      }
+      case 'client-kicked':
+        this.lines.push({ timeUs, tone: 'client', text: `${event.clientId} is sent away by the console` })
+        return
       case 'shard-handed-over':
         this.add(
           `handed over ${event.why}`,
@@ -266,6 +275,19 @@ class Teller {
           'move',
           (thread) => `${verb(thread.who, 'learns', 'learn')} the new owners${until(thread)}`,
         )
+        return
+      case 'instance-lost':
+        this.lines.push({
+          timeUs,
+          tone: 'notice',
+          text: `${machine} calls ${event.instance} lost, silent for ${formatSeconds(event.silentMs * 1000)}`,
+        })
+        return
+      case 'replacement-changed':
+        this.lines.push({ timeUs, tone: 'move', text: replacementText(event.instance, event.zone, event.to) })
+        return
+      case 'capacity-short':
+        this.lines.push({ timeUs, tone: 'trouble', text: `no zone has room for ${plural(event.missing, 'replacement')} of lost proxies` })
         return
       case 'session-suspended':
         this.add(
@@ -399,4 +421,21 @@ export function tellStory(history: readonly HistoryEntry[], machines: readonly M
   const teller = new Teller(machines)
   for (const entry of history) teller.see(entry)
   return [...teller.end()].sort((a, b) => a.timeUs - b.timeUs)
+}
+
+function replacementText(instance: string, zone: string, to: Extract<ServiceEvent, { kind: 'replacement-changed' }>['to']): string {
+  switch (to) {
+    case 'starting':
+      return `${instance} is started in ${zone}, in place of a lost proxy`
+    case 'called-off':
+      return `${instance} is needed no more, and not started`
+    case 'in-service':
+      return `${instance} is in service, and the load balancers are told`
+    case 'draining':
+      return `${instance} is needed no more: it gets nothing new, and is stopped later`
+    case 'kept':
+      return `${instance} is needed again, and stays`
+    case 'stopped':
+      return `${instance} is stopped, and stands by again`
+  }
 }

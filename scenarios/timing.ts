@@ -2,7 +2,7 @@
 import { machinesOf } from './cast.ts'
 import { stepsMs } from './fault-plan.ts'
 import type { PlainFault } from './fault-schema.ts'
-import { AUDIT_BUDGET_MS, AWAY_STAGGER_MS, DRAIN_BUDGET_MS, type Scenario } from './scenario.ts'
+import { AWAY_STAGGER_MS, type Scenario } from './scenario.ts'
 import { SelectorProblem, select } from './selector.ts'
 
 /** When the act of faults ends: every fault is over, all its steps are done, and who was away is on the way back. */
@@ -37,10 +37,4 @@ function machineCount(scenario: Scenario, fault: PlainFault): number {
     if (error instanceof SelectorProblem) return 0
     throw error
   }
-}
-
-/** By when a run has ended at the latest, with a minute to spare. */
-export function latestEndMs(scenario: Scenario): number {
-  const { settle, drain } = scenario.workload
-  return endOfFaultsMs(scenario) + settle + drain + DRAIN_BUDGET_MS + AUDIT_BUDGET_MS + 60_000
 }

@@ -36,6 +36,8 @@ export const UPGRADED = 25
 export const ADDRESS_CHANGED = 26
 /** Noted when it happens. */
 export const DISK_DAMAGED = 27
+/** Queued. */
+export const STARTED_UP = 28
 
 export const kindNames: readonly string[] = [
   'data',
@@ -66,4 +68,5 @@ export const kindNames: readonly string[] = [
   'upgraded',
   'address-changed',
   'disk-damaged',
+  'started-up',
 ]

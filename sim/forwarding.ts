@@ -75,6 +75,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
 
   /** The load balancer has lost its memory. */
   forget(): void {
+    if (this.state === 'joined') this.machine.history.forwarding(this.machine, this.inbound.machine, this.outbound!.machine, 'ended')
     this.state = 'gone'
     this.machine.joints.delete(this)
   }
@@ -120,6 +121,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     inner.join(server, toServer, 0)
     outer.join(client, toClient, clientOpensUs)
     if (hasGoneSilent) client.goSilent()
+    this.machine.history.forwarding(this.machine, client.machine, server.machine, 'began')
   }
 
   onData(): void {}

@@ -71,6 +71,12 @@ export class History {
     if (this.recording) this.recordWorld(at.spec.name, { kind: 'connection-closed', from: at.spec.name, to: to?.spec.name ?? '', reason })
   }
 
+  forwarding(at: Machine, from: Machine, to: Machine, phase: 'began' | 'ended'): void {
+    if (!this.recording) return
+    const kind = phase === 'began' ? 'connection-forwarded' : 'forwarding-ended'
+    this.recordWorld(at.spec.name, { kind, from: from.spec.name, to: to.spec.name })
+  }
+
   private recordWorld(machine: string, event: WorldEvent): void {
     this.record(machine, event)
   }

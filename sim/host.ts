@@ -14,6 +14,7 @@ import type {
   ForwardingHandler,
   Host,
   Listener,
+  MachineControl,
   RandomStream,
   RecordedEvent,
   Timer,
@@ -79,7 +80,11 @@ export interface HostServices {
   /** How probable it is that a fault point takes its rarer branch; 0 where they are off. */
   readonly perturbationProbability: number
   readonly reached: (goal: string) => void
+  readonly machines: MachineControl
 }
+
+/** Who may start and stop machines. */
+const CONTROLLER_ROLE = 'instance-group'
 
 export class SimHost implements Host, Guest {
   isAlive = true
@@ -91,6 +96,7 @@ export class SimHost implements Host, Guest {
   readonly bootId: number
   readonly recording: boolean
   readonly files: Files
+  readonly machines: MachineControl | undefined
   private readonly services: HostServices
   private readonly startedAtUs: number
 
@@ -104,6 +110,7 @@ export class SimHost implements Host, Guest {
     this.recording = place.history.recording
     this.startedAtUs = place.kernel.nowUs
     this.files = place.disk.filesFor(this)
+    this.machines = place.spec.role === CONTROLLER_ROLE ? services.machines : undefined
   }
 
   failed(error: unknown): void {

@@ -5,13 +5,13 @@
  * each takes back only its own reason. A crash leaves the kernel: it resets the process's connections, refuses new ones and goes on sending what was
  * written to closed ones. A power loss takes the kernel too: nobody is told.
  */
-import type { Process } from '../model/host.ts'
+import type { MachineState, Process } from '../model/host.ts'
 import type { MachineSpec } from '../model/world.ts'
 import type { WallClock } from './clock.ts'
 import { Processor, type Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
 import type { SimDisk } from './disk.ts'
-import { ADDRESS_CHANGED, kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STOP, UPGRADED } from './event-kinds.ts'
+import { ADDRESS_CHANGED, kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STARTED_UP, STOP, UPGRADED } from './event-kinds.ts'
 import type { FaultPoints } from './fault-points.ts'
 import type { Joint } from './forwarding.ts'
 import type { EndCause, History, SocketTap } from './history.ts'
@@ -89,6 +89,10 @@ export class Machine implements LinkEnd, EventTarget {
   private pauseReasons = 0
   private isStopped = false
   private isStandby: boolean
+  /** It was in service and was told to stand by again: its process ends, or has ended. */
+  private isSetAside = false
+  /** The start-up that is on its way. */
+  private startUp: object | undefined = undefined
   private ephemeralPort = 0
 
   constructor(
@@ -209,17 +213,46 @@ export class Machine implements LinkEnd, EventTarget {
     return powerBack
   }
 
+  get state(): MachineState {
+    if (this.startUp !== undefined) return 'starting'
+    if (this.isSetAside) return this.process === undefined ? 'standby' : 'stopping'
+    if (this.isStopped && this.upgrade === undefined) return 'retired'
+    return this.isStandby ? 'standby' : 'in-service'
+  }
+
   /** Switches on a machine that stands by. Does nothing to one that does not. */
   commission(): void {
-    if (!this.isStandby) return
+    this.startUp = undefined
+    if (this.state !== 'standby') return
+    if (this.isStandby) this.offReasons--
     this.isStandby = false
-    this.offReasons--
+    this.isSetAside = false
+    this.isStopped = false
     this.boot()
+  }
+
+  /** As `commission`, once its start-up is over. */
+  startUpWithin(durationUs: number): void {
+    if (this.state !== 'standby') return
+    const startUp = {}
+    this.startUp = startUp
+    this.kernel.schedule(this.kernel.nowUs + durationUs, this.index * kindsPerMachine + STARTED_UP, this, startUp, 0)
+  }
+
+  /** Has it stand by again: its process ends as in `stop`, and its kernel stays. Does nothing to a machine that was not planned to stand by. */
+  setAside(withinUs: number): void {
+    if (this.spec.standby !== true) return
+    const { state } = this
+    if (state === 'starting') this.startUp = undefined
+    if (state !== 'in-service') return
+    this.upgrade = undefined
+    this.isSetAside = true
+    this.end(withinUs)
   }
 
   /** Ends the process as `stop` does; its next version starts `downUs` after it has ended. One that is not running starts as the next version. */
   upgradeWithin(withinUs: number, downUs: number): void {
-    if (this.upgrade !== undefined) return
+    if (this.upgrade !== undefined || this.isSetAside) return
     this.upgrade = { downUs }
     if (this.process === undefined) this.scheduleUpgraded()
     else this.end(withinUs)
@@ -237,6 +270,8 @@ export class Machine implements LinkEnd, EventTarget {
   /** Ends the process in its own way, and by force after `withinUs`. It stays down. */
   stop(withinUs: number): void {
     this.upgrade = undefined
+    this.startUp = undefined
+    this.isSetAside = false
     this.end(withinUs)
   }
 
@@ -267,10 +302,13 @@ export class Machine implements LinkEnd, EventTarget {
       this.version++
       this.isStopped = false
       this.boot()
+    } else if (kind === STARTED_UP) {
+      if (this.startUp === payload) this.commission()
     } else if (this.process === payload) this.endProcess('stopped', undefined)
   }
 
   describe(kind: number): string {
+    if (kind === STARTED_UP) return 'its start-up is over'
     return kind === UPGRADED ? 'the next version is started' : 'the process has stopped, or its time to stop is over'
   }
 

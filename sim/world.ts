@@ -91,6 +91,11 @@ class World implements SimWorld, EventTarget {
       prices: { ...defaultPrices, ...options.prices },
       perturbationProbability: options.perturbations?.probability ?? 0,
       reached: (goal) => this.goals.set(goal, (this.goals.get(goal) ?? 0) + 1),
+      machines: {
+        start: (machine, startUpMs) => this.machine(machine).startUpWithin(Math.round(startUpMs * 1000)),
+        stop: (machine, withinMs) => this.machine(machine).setAside(Math.round(withinMs * 1000)),
+        state: (machine) => this.machine(machine).state,
+      },
     }
     kernel.machineName = (index) => this.byIndex[index - 1]?.spec.name ?? 'world'
     kernel.guestOf = (index) => this.byIndex[index - 1]?.process

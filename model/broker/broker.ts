@@ -54,6 +54,7 @@ const UNREACHABLE_PAUSE_MS = 3000
 const ROUTES_MS = 200
 /** For the last datagrams of a broker that stops. */
 const LAST_WORDS_MS = 50
+const NO_BYTES = Buffer.alloc(0)
 
 export function bootBroker(config: BrokerConfig): Boot {
   return (host) => new Broker(host, config)
@@ -357,6 +358,12 @@ function notOwner(name: MessageName): Message {
       return { name: 'attached', outcome: 'not-owner', queueEnd: 0 }
     case 'messagesFound':
       return { name: 'messagesFound', outcome: 'not-owner', messages: [], more: false }
+    case 'messageTraced':
+      return { name: 'messageTraced', outcome: 'not-owner', storedAtMs: 0, message: NO_BYTES, isWhole: false, deliveries: [] }
+    case 'sessionsListed':
+      return { name: 'sessionsListed', outcome: 'not-owner', clients: [], more: false }
+    case 'clientKicked':
+      return { name: 'clientKicked', outcome: 'not-owner' }
     default:
       return { name: 'answer', outcome: 'not-owner' }
   }

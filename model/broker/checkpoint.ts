@@ -58,7 +58,7 @@ function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, recordType
 }
 
 /** Puts the pieces of a checkpoint together again. */
-class CheckpointReader {
+export class CheckpointReader {
   private pieces: Buffer[] = []
 
   /** @returns the whole checkpoint with its last piece. */

@@ -54,7 +54,7 @@ class Archive {
   /** The index as the next owner has it: from a checkpoint that went through bytes. */
   static restored(from: Archive): MessageIndex {
     const writer = new Writer().begin()
-    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], retained: [], ...from.index.snapshot() })
+    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], retained: [], checkpoints: [], ...from.index.snapshot() })
     const index = new MessageIndex()
     index.restore(topicCheckpoint.read(new Reader(writer.finish())))
     return index

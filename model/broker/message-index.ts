@@ -9,7 +9,7 @@ import { Reader, type Value } from '../wire/codec.ts'
 import { messageExpiryIn } from '../wire/properties.ts'
 import { messageRecord, RECORD_VERSION, segmentIndexRecord, type TopicCheckpoint, topicRecordType } from './topic-records.ts'
 
-const SEAL_AT_MESSAGES = 8192
+export const SEAL_AT_MESSAGES = 8192
 /** How much of the log one read fetches at the most: many small messages, or at least one of the largest. */
 const READ_BYTES = 512 * 1024
 /** Room for the last message of a read, whose length is not known before. */

@@ -34,6 +34,8 @@ import { WillOutbox } from './will-outbox.ts'
 
 const SHORTEST_AGE_LOG_INTERVAL_MS = 5000
 const LONGEST_AGE_LOG_INTERVAL_MS = 60_000
+/** Reason code of DISCONNECT (MQTT 5.0 section 3.14.2.1). */
+const ADMINISTRATIVE_ACTION = 0x98
 
 type Reply = (message: Message) => void
 
@@ -135,6 +137,12 @@ export class SessionShard implements Shard {
       case 'resumeSessions':
         this.resume(link, message, reply)
         break
+      case 'listSessions':
+        this.list(message, reply)
+        break
+      case 'kickFromShard':
+        this.kick(message, reply)
+        break
     }
     this.checkpoints.writeIfDue(this.volume)
   }
@@ -230,7 +238,8 @@ export class SessionShard implements Shard {
     const epoch = this.table.lastEpoch + 1
     const incarnation = sessionPresent ? former.incarnation : epoch
     const { expirySeconds, proxy, bootId, handle, will } = request
-    this.log({ name: 'opened', clientId, epoch, incarnation, expirySeconds, sessionPresent, proxy, bootId, handle, will })
+    const sinceMs = Math.max(0, Math.floor(this.host.wallMs()))
+    this.log({ name: 'opened', clientId, epoch, incarnation, expirySeconds, sessionPresent, proxy, bootId, handle, will, sinceMs })
     const session = this.table.get(clientId)!
     session.link = link
     if (this.host.recording) emit(this.host, { kind: 'session-opened', clientId, epoch, proxy, sessionPresent })
@@ -403,6 +412,43 @@ export class SessionShard implements Shard {
   /** Whether the session is still there once its connection is not: a takeover ends one with expiry 0 too [MQTT-3.1.4-3; v3.1.1 MQTT-3.1.2-6]. */
   private outlivesConnection(session: Session): boolean {
     return session.connected ? session.expirySeconds > 0 : expiryAgeMs(session) > this.ageMs()
+  }
+
+  // For the console
+
+  private list({ after, limit }: MessageOf<'listSessions'>, reply: Reply): void {
+    const ids = [...this.table.sessions.keys()].filter((clientId) => clientId > after).sort()
+    const clients = ids.slice(0, limit).map((clientId) => {
+      const { connected, proxy, sinceMs } = this.table.get(clientId)!
+      return { clientId, connected, proxy, sinceMs }
+    })
+    this.answer(
+      reply,
+      { name: 'sessionsListed', outcome: 'found', clients, more: ids.length > limit },
+      { name: 'sessionsListed', outcome: 'not-owner', clients: [], more: false },
+    )
+  }
+
+  /** The proxy closes the connection, and tells of its end as of any other: the will is due, the session stays for as long as it was to. */
+  private kick({ clientId }: MessageOf<'kickFromShard'>, reply: Reply): void {
+    const session = this.table.get(clientId)
+    const answer = (outcome: MessageOf<'clientKicked'>['outcome']) =>
+      this.answer(reply, { name: 'clientKicked', outcome }, { name: 'clientKicked', outcome: 'not-owner' })
+    if (session?.connected !== true) {
+      answer('not-connected')
+      return
+    }
+    const { link, epoch, handle } = session
+    if (link?.up !== true) {
+      answer('unreachable')
+      return
+    }
+    const drop = { name: 'dropConnection', clientId, epoch, handle, reasonCode: ADMINISTRATIVE_ACTION } as const
+    link.request(drop, this.settings.console.requestTimeoutMs / 2, (outcome) => {
+      if (!this.serving) return
+      if (outcome.kind === 'reply' && this.host.recording) emit(this.host, { kind: 'client-kicked', clientId })
+      answer(outcome.kind === 'reply' ? 'kicked' : 'unreachable')
+    })
   }
 
   // Age

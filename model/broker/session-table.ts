@@ -23,6 +23,8 @@ export interface Session {
   proxy: string
   bootId: number
   handle: number
+  /** Wall clock when the connection of `epoch` was opened. */
+  sinceMs: number
   /** What the last open answered. */
   sessionPresent: boolean
   /** Of the connection of `epoch`, neither discarded nor fired. */
@@ -133,7 +135,7 @@ export class SessionTable {
   }
 
   private opened(record: SessionRecordOf<'opened'>): void {
-    const { clientId, incarnation, epoch, expirySeconds, sessionPresent, proxy, bootId, handle, will } = record
+    const { clientId, incarnation, epoch, expirySeconds, sessionPresent, proxy, bootId, handle, will, sinceMs } = record
     this.lastEpoch = Math.max(this.lastEpoch, epoch)
     const session = this.sessions.get(clientId)
     if (session === undefined || session.incarnation !== incarnation) {
@@ -145,6 +147,7 @@ export class SessionTable {
         proxy,
         bootId,
         handle,
+        sinceMs,
         sessionPresent,
         will: kept(will),
         version: 0,
@@ -164,6 +167,7 @@ export class SessionTable {
     session.proxy = proxy
     session.bootId = bootId
     session.handle = handle
+    session.sinceMs = sinceMs
     session.will = kept(will)
     session.connected = true
     session.link = undefined

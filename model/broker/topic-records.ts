@@ -77,11 +77,11 @@ export const sessionRemovedRecord = record({
 })
 export type SessionRemovedRecord = Value<typeof sessionRemovedRecord>
 
-/** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. */
-export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })) })
+/** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. `atMs`: wall clock, for traces. */
+export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })), atMs: u53 })
 
-/** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. */
-export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })) })
+/** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. `atMs`: wall clock, for traces. */
+export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })), atMs: u53 })
 
 /** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
 export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })
@@ -141,5 +141,7 @@ export const topicCheckpoint = record({
   open: list(record({ topic: utf8, offsets: list(u53) })),
   openEarliestMs: u53,
   openLatestMs: u53,
+  /** Where some of the checkpoints in the log begin, this one last. */
+  checkpoints: list(u53),
 })
 export type TopicCheckpoint = Value<typeof topicCheckpoint>

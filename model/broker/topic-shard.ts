@@ -13,6 +13,7 @@ import type { Message, MessageOf } from '../wire/messages.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { DeliveryBatch } from './delivery-batch.ts'
 import { type MessageHead, peekMessage, readMessages } from './message-index.ts'
+import { traceMessage } from './message-trace.ts'
 import { QueueFeeder, type QueueFeederOwner } from './queue-feeder.ts'
 import type { SessionQueue } from './session-queue.ts'
 import type { Shard } from './shard.ts'
@@ -42,6 +43,7 @@ const CARRIED_BYTES = 4 << 20
 
 type Chosen = MessageRecord['chosen']
 const NOBODY: Chosen = []
+const NO_BYTES = Buffer.alloc(0)
 
 export class TopicShard implements Shard, QueueFeederOwner {
   volume!: Volume
@@ -71,7 +73,7 @@ export class TopicShard implements Shard, QueueFeederOwner {
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
       field: topicCheckpoint,
-      snapshot: () => this.state.snapshot(this.ageMs()),
+      snapshot: () => this.state.snapshot(this.ageMs(), this.volume.endOffset),
       restore: (checkpoint) => this.state.restore(checkpoint),
     })
   }
@@ -113,6 +115,9 @@ export class TopicShard implements Shard, QueueFeederOwner {
         break
       case 'queryMessages':
         this.query(message, reply)
+        break
+      case 'traceMessage':
+        this.trace(message, reply)
         break
     }
   }
@@ -198,7 +203,11 @@ export class TopicShard implements Shard, QueueFeederOwner {
   }
 
   private stamp(): { ageMs: number; storedAtMs: number } {
-    return { ageMs: Math.floor(this.ageMs()), storedAtMs: Math.max(0, Math.floor(this.host.wallMs())) }
+    return { ageMs: Math.floor(this.ageMs()), storedAtMs: this.wallMs() }
+  }
+
+  private wallMs(): number {
+    return Math.max(0, Math.floor(this.host.wallMs()))
   }
 
   /**
@@ -321,7 +330,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
     }
     if (places.length > 0) {
       this.host.work('record', 1)
-      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, { places }))
+      const atMs = this.wallMs()
+      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, { places, atMs }))
     }
     const { generation } = link
     this.volume.whenDurable(() => {
@@ -339,7 +349,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
     const positions = [...this.dirty].filter((queue) => this.isKept(queue)).map((queue) => queue.position())
     this.dirty.clear()
     if (positions.length === 0) return
-    this.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, { positions }))
+    const atMs = this.wallMs()
+    this.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, { positions, atMs }))
     this.checkpoints.writeIfDue(this.volume)
   }
 
@@ -445,6 +456,20 @@ export class TopicShard implements Shard, QueueFeederOwner {
     this.state.index.query(this.volume, request, (found) => {
       if (found === undefined || !this.serving || !this.volume.leaseValid()) notOwner()
       else reply({ name: 'messagesFound', outcome: 'found', messages: found.messages, more: found.more })
+    })
+  }
+
+  private trace({ offset }: MessageOf<'traceMessage'>, reply: (message: MessageOf<'messageTraced'>) => void): void {
+    const nothing = (outcome: 'none' | 'not-owner') =>
+      reply({ name: 'messageTraced', outcome, storedAtMs: 0, message: NO_BYTES, isWhole: false, deliveries: [] })
+    if (!this.volume.leaseValid()) {
+      nothing('not-owner')
+      return
+    }
+    traceMessage(this.host, this.volume, this.state, offset, (trace) => {
+      if (!this.serving || !this.volume.leaseValid() || trace === 'unreadable') nothing('not-owner')
+      else if (trace === 'none') nothing('none')
+      else reply({ name: 'messageTraced', outcome: 'found', ...trace })
     })
   }
 

@@ -31,6 +31,8 @@ import {
   topicRecordType,
 } from './topic-records.ts'
 
+const KEPT_CHECKPOINTS = 128
+
 export interface Member {
   readonly queue: SessionQueue
   readonly subscription: Subscription
@@ -45,6 +47,8 @@ export class TopicState {
   readonly groups = new SharedGroups()
   readonly retained = new RetainedRegister()
   readonly index = new MessageIndex()
+  /** Where checkpoints begin, ascending: a trace starts from one. */
+  checkpoints: readonly number[] = []
 
   /** One record of the log. Checkpoints are not among them. */
   replay(offset: number, type: number, body: Buffer): void {
@@ -199,8 +203,11 @@ export class TopicState {
     return { removed: queue, heirs: inherited }
   }
 
-  snapshot(ageMs: number): TopicCheckpoint {
+  /** @param offset where the checkpoint is going to stand. */
+  snapshot(ageMs: number, offset: number): TopicCheckpoint {
+    this.checkpoints = thinned([...this.checkpoints, offset])
     return {
+      checkpoints: this.checkpoints,
       ageMs: Math.floor(ageMs),
       fences: this.fences.snapshot(),
       queues: [...this.queues.values()].map((queue) => queue.snapshot()),
@@ -219,6 +226,7 @@ export class TopicState {
     }
     for (const message of checkpoint.retained) this.retained.set(message)
     this.index.restore(checkpoint)
+    this.checkpoints = checkpoint.checkpoints
   }
 
   /** The log is served by a new owner: what it does not hold any more is gone, and the former owner may have sent anything to who was connected. */
@@ -230,6 +238,11 @@ export class TopicState {
       queue.dropBefore(trimOffset)
     }
   }
+}
+
+/** Every second one is left out when they get many: what is read for a trace stays a small part of the log. */
+function thinned(offsets: readonly number[]): readonly number[] {
+  return offsets.length <= KEPT_CHECKPOINTS ? offsets : offsets.filter((_, i) => i % 2 === offsets.length % 2)
 }
 
 export function identifiersOf(subscription: Subscription): readonly number[] {

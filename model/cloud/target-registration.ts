@@ -35,6 +35,7 @@ export class TargetRegistration {
   /** Version that each node said it has, by its address. */
   private readonly held = new Map<string, number>()
   private version = 0
+  private newestHeld = 0
   private bytes: Buffer | undefined
   private timer: Timer | undefined
 
@@ -59,6 +60,11 @@ export class TargetRegistration {
   /** Whether every node has said that it has the last set, or a later one. */
   get settled(): boolean {
     return this.behind().length === 0
+  }
+
+  /** The highest version that a node said it has: beyond our own where another controller has set it. */
+  get newest(): number {
+    return this.newestHeld
   }
 
   stop(): void {
@@ -91,6 +97,7 @@ export class TargetRegistration {
     const { mark, version } = heldField.read(reader)
     if (!reader.complete() || mark !== HELD_MARK || !this.nodes.some(({ host }) => host === from.host)) return
     this.held.set(from.host, version)
+    this.newestHeld = Math.max(this.newestHeld, version)
   }
 }
 

@@ -231,6 +231,93 @@ export function processContract(check: Check): void {
     })
   })
 
+  describe('start and stop of machines', () => {
+    const spec = { zone: 'az1', role: 'tested', cores: 1, address: '10.1.0.77', name: 'spare', standby: true } as const
+
+    /** A machine that stands by, and a controller that knows its state. */
+    const spareIn = async (bench: Bench) => {
+      const log: string[] = []
+      const boot = (host: Host) => {
+        log.push(`started ${host.bootId}`)
+        return {
+          stop: (done: () => void) => {
+            log.push('asked')
+            host.setTimer(100, done)
+          },
+        }
+      }
+      bench.world.addMachine({ ...spec, boot })
+      bench.world.observe({ onProcessEnded: (_machine, cause) => log.push(cause) })
+      const controller = bench.machine('controller', { role: 'instance-group' })
+      const control = await controller.do((host) => host.machines!)
+      return { log, controller, control, state: () => control.state('spare') }
+    }
+
+    check('are for the instance group alone', async (bench) => {
+      const { controller } = await spareIn(bench)
+      expect(await bench.machine('other').do((host) => host.machines)).toBeUndefined()
+      await expect(controller.do((host) => host.machines!.state('nowhere'))).rejects.toThrow('nowhere')
+    })
+
+    check('a machine that stands by starts after its start-up, and stands by again once it has stopped in order', async (bench) => {
+      const { log, control, controller, state } = await spareIn(bench)
+      expect(state()).toBe('standby')
+      const beganUs = bench.world.nowUs()
+      await controller.do(() => {
+        control.start('spare', 200)
+        control.start('spare', 1)
+        expect(state()).toBe('starting')
+      })
+      await bench.run(100)
+      expect(log).toEqual([])
+      await bench.until(() => bench.world.isRunning('spare'), 'the start')
+      expect(bench.world.nowUs() - beganUs).toBeGreaterThanOrEqual(200_000)
+      expect(state()).toBe('in-service')
+      await controller.do(() => {
+        control.stop('spare', 5000)
+        expect(state()).toBe('stopping')
+        expect(log).toEqual(['started 1'])
+      })
+      await bench.until(() => state() === 'standby', 'the end')
+      await controller.do(() => control.start('spare', 0))
+      await bench.until(() => bench.world.isRunning('spare'), 'the second start')
+      expect(log).toEqual(['started 1', 'asked', 'stopped', 'started 2'])
+    })
+
+    check('a start is called off by a stop, and none but machines planned to stand by are stopped', async (bench) => {
+      const { log, control, controller, state } = await spareIn(bench)
+      const other = bench.machine('other')
+      await controller.do(() => {
+        control.start('spare', 50)
+        control.stop('spare', 1000)
+        control.stop('other', 1000)
+        control.start('other', 0)
+      })
+      await bench.run(150)
+      expect([log, state(), control.state('other'), other.hosts.length]).toEqual([[], 'standby', 'in-service', 1])
+    })
+
+    check(
+      'a crash that is over does not start a machine that stands by again, and one that is scaled in never comes back',
+      async (bench) => {
+        const { log, control, controller, state } = await spareIn(bench)
+        await controller.do(() => control.start('spare', 0))
+        await bench.until(() => bench.world.isRunning('spare'), 'the start')
+        const heal = bench.world.apply({ kind: 'crash', machines: ['spare'] })
+        expect(state()).toBe('in-service')
+        await controller.do(() => control.stop('spare', 1000))
+        await bench.until(() => state() === 'standby', 'standing by')
+        heal()
+        await bench.run(50)
+        expect([log, state()]).toEqual([['started 1', 'injected'], 'standby'])
+        bench.world.apply({ kind: 'scale-in', machines: ['spare'], graceMs: 100 })
+        await controller.do(() => control.start('spare', 0))
+        await bench.run(50)
+        expect([bench.world.isRunning('spare'), state()]).toEqual([false, 'retired'])
+      },
+    )
+  })
+
   describe('other faults', () => {
     check('a connection reset tells both ends once, and leaves other connections alone', async (bench) => {
       const { client, server, near, far } = await connected(bench)

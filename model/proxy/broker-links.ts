@@ -13,6 +13,7 @@ export interface BrokerLinksOwner {
   onDeliver(message: MessageOf<'deliver'>): void
   onRelease(message: MessageOf<'release'>): void
   onKick(message: MessageOf<'kickSession'>): void
+  onDrop(message: MessageOf<'dropConnection'>): void
 }
 
 /** So many acknowledgements are sent at once, without waiting for more. */
@@ -59,8 +60,9 @@ export class BrokerLink implements LinkHandler {
   }
 
   onRequest(_link: Link, message: Message, reply: (message: Message) => void): void {
-    if (message.name !== 'kickSession') return
-    this.owner.onKick(message)
+    if (message.name === 'kickSession') this.owner.onKick(message)
+    else if (message.name === 'dropConnection') this.owner.onDrop(message)
+    else return
     reply({ name: 'kicked' })
   }
 

@@ -121,6 +121,12 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
       this.refuse(connackCode(judgement.reasonCode, this.version), judgement.why)
       return
     }
+    if (!context.hasRoom()) {
+      // 3.x has no word for a quota; that the server is not available for this client comes closest.
+      const tooMany = this.version === 5 ? reason.quotaExceeded : reason.serverUnavailable
+      this.refuse(connackCode(tooMany, this.version), 'more connections than the quota allows')
+      return
+    }
     const { handshake } = judgement
     if (encodeConnack(handshake, false, settings.proxy).length > this.maximumPacketBytes) {
       this.finish('CONNACK is larger than the client takes [MQTT-3.1.2-24]', 'close')

@@ -4,6 +4,7 @@
  * This file ties the parts together: client connections, shard domains (who serves what, and may we speak for it), publish lanes, broker links, routes.
  */
 import type { AccessRules } from '../access.ts'
+import { accessOf, type Quotas } from '../console/service-rules.ts'
 import type { Address, Boot, Host, Listener, Process } from '../host.ts'
 import { RouteTable } from '../nameserver/route-table.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -11,13 +12,14 @@ import { isTopicShard, type ShardCounts, shardOfClient, shardTotal } from '../sh
 import { Reader } from '../wire/codec.ts'
 import { deliveryFlag } from '../wire/delivery-flags.ts'
 import { storedMessage } from '../wire/hot-bodies.ts'
-import type { MessageOf } from '../wire/messages.ts'
+import type { MessageOf, RulesDocument } from '../wire/messages.ts'
 import type { QoS } from '../wire/packets.ts'
 import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
 import { ClientConnection } from './client-connection.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { PublishLane } from './publish-lane.ts'
 import { reason } from './reasons.ts'
+import { RulesFollower } from './rules-follower.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
 
@@ -25,7 +27,9 @@ export interface ProxyConfig {
   readonly counts: ShardCounts
   readonly settings: ServiceSettings
   readonly nameservers: readonly Address[]
-  readonly access: AccessRules
+  readonly consoles: readonly Address[]
+  /** In force until a console has told of newer ones. */
+  readonly rules: RulesDocument
 }
 
 export function bootProxy(config: ProxyConfig): Boot {
@@ -39,8 +43,11 @@ const RESUME_RETRY_MS = 200
 class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   readonly host: Host
   readonly counts: ShardCounts
-  readonly settings: ServiceSettings
-  readonly access: AccessRules
+  /** With the limits that the rules set in place of the planned ones. */
+  settings: ServiceSettings
+  access: AccessRules
+  quotas: Quotas
+  private readonly follower: RulesFollower
   private readonly clients = new Map<number, ClientConnection>()
   private readonly domains: readonly ShardDomain[]
   private readonly lanes: readonly PublishLane[]
@@ -54,8 +61,9 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   constructor(host: Host, config: ProxyConfig) {
     this.host = host
     this.counts = config.counts
-    this.settings = config.settings
-    this.access = config.access
+    this.settings = withQuotas(config.settings, config.rules.quotas)
+    this.access = accessOf(config.rules)
+    this.quotas = config.rules.quotas
     const { proxy } = config.settings
     this.brokers = new BrokerLinks(host, config.settings, this)
     this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => new ShardDomain(shard, host.nowMs()))
@@ -64,6 +72,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       .map((domain) => new PublishLane(host, domain, proxy.requestTimeoutMs, () => this.refreshRoutes()))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
     this.closings = new SessionClosings(proxy.requestTimeoutMs)
+    this.follower = new RulesFollower(host, config.consoles, config.rules, config.settings.console, () => this.onRules())
     this.listen()
     this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
   }
@@ -82,6 +91,23 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.listener?.close()
     for (const client of [...this.clients.values()]) client.disconnect(reason.serverShuttingDown, 'proxy stops')
     done()
+  }
+
+  // Rules
+
+  private onRules(): void {
+    const { rules } = this.follower
+    this.settings = withQuotas(this.settings, rules.quotas)
+    this.access = accessOf(rules)
+    this.quotas = rules.quotas
+  }
+
+  hasRoom(): boolean {
+    const { connectionsPerProxy } = this.quotas
+    if (connectionsPerProxy === 0) return true
+    let connections = 0
+    for (let shard = this.counts.topicShards; shard < this.domains.length; shard++) connections += this.domains[shard]!.clients.size
+    return connections < connectionsPerProxy
   }
 
   // What client connections ask for
@@ -179,6 +205,12 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     if (client !== undefined && client.clientId === kick.clientId) client.superseded()
   }
 
+  onDrop(drop: MessageOf<'dropConnection'>): void {
+    const client = this.clients.get(drop.handle)
+    if (client === undefined || client.clientId !== drop.clientId || client.epoch !== drop.epoch) return
+    client.disconnect(drop.reasonCode, 'sent away by the console')
+  }
+
   // Routes and terms
 
   private onRoute(shard: number): void {
@@ -264,4 +296,8 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       for (const client of [...domain.clients]) client.disconnect(reason.serverBusy, `shard ${domain.shard} out of reach`)
     }
   }
+}
+
+function withQuotas(settings: ServiceSettings, { filtersPerClient, payloadBytes }: Quotas): ServiceSettings {
+  return { ...settings, proxy: { ...settings.proxy, maximumFilters: filtersPerClient, maximumPayloadBytes: payloadBytes } }
 }

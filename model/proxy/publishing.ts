@@ -14,6 +14,7 @@ import type { Publish } from '../wire/packets.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { reasonOf } from './handshake.ts'
 import { Inbound, type Slot } from './inbound.ts'
+import { MessageRate } from './message-rate.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { REFUSALS_FROM, reason } from './reasons.ts'
 import { ReceivedPublishes } from './received-publishes.ts'
@@ -41,6 +42,8 @@ export class Publishing {
   private aliases: AliasesFromClient | undefined
   /** What the client has used up of our Receive Maximum: QoS 1 before PUBACK, QoS 2 before PUBCOMP (MQTT 5.0 section 4.9). */
   private quotaUsed = 0
+  /** Undefined before the first publish under a quota. */
+  private rate: MessageRate | undefined
   /** PUBRELs without an answer yet. */
   private releasing = 0
 
@@ -51,6 +54,8 @@ export class Publishing {
   }
 
   onPublish(packet: Publish): void {
+    const { messagesPerSecond } = this.context.quotas
+    if (messagesPerSecond > 0 && !this.isWithinRate(messagesPerSecond)) return
     const topic = packet.properties?.topicAlias === undefined ? packet.topic : this.resolveAlias(packet, packet.properties.topicAlias)
     if (topic === undefined) return
     const exchange = packet.qos === 2 ? this.exchanges?.get(packet.packetId) : undefined
@@ -64,6 +69,15 @@ export class Publishing {
     else if (packet.qos === 0) this.passOn(packet, topic)
     else if (packet.qos === 1) this.append(packet, topic, this.inbound.received(packet.packetId, 1), 0, 0)
     else this.receive(packet, topic)
+  }
+
+  /** @returns false where the client publishes more than its quota, and the connection is over */
+  private isWithinRate(perSecond: number): boolean {
+    const nowMs = this.context.host.nowMs()
+    this.rate ??= new MessageRate(perSecond, nowMs)
+    if (this.rate.admit(perSecond, nowMs)) return true
+    this.client.disconnect(reason.messageRateTooHigh, `more than ${perSecond} messages a second`)
+    return false
   }
 
   /** @returns undefined where the alias is none, and the connection is over */

@@ -1,5 +1,5 @@
 /**
- * Every internal call of the region: nameserver, volume, session and topic traffic. One table; `link.ts` frames and dispatches it.
+ * Every internal call of the region: nameserver, volume, session, topic and console traffic. One table; `link.ts` frames and dispatches it.
  *
  * A request has one reply (`replies`), a notice has none. The number of a message is its place on the wire and is never used again for another.
  * What a reply cannot say is "unknown": that is a call without a reply, and the link's word.
@@ -23,6 +23,18 @@ export const willField = record({ delaySeconds: u32, message: bytes })
 export type StoredWill = Value<typeof willField>
 
 const shardEpoch = record({ shard: u16, epoch: u32 })
+
+/** What the control plane decides over the region: who may do what, and how much of it. `version` grows with each change. */
+export const rulesField = record({
+  version: u32,
+  access: oneOf('open', 'permissions'),
+  topicCreation: oneOf('auto', 'console'),
+  topics: list(utf8),
+  users: list(record({ username: utf8, password: utf8, publish: list(utf8), subscribe: list(utf8) })),
+  /** 0 stands for no limit with the first two. */
+  quotas: record({ connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 }),
+})
+export type RulesDocument = Value<typeof rulesField>
 
 export const messages = {
   // Nameserver
@@ -216,6 +228,89 @@ export const messages = {
     },
   },
 
+  // Console
+  /** `topic` is a first level. One that is there already, or gone already, is `done` too. */
+  createTopic: { number: 80, body: { topic: utf8 } },
+  deleteTopic: { number: 81, body: { topic: utf8 } },
+  setQuotas: { number: 82, body: { connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 } },
+  /** `out-of-reach`: no majority of the consoles has answered; the change may take effect all the same. */
+  rulesChanged: { number: 83, body: { outcome: oneOf('done', 'invalid', 'out-of-reach'), version: u32 } },
+  /** Who has asked for the rules over a link is told of each change over it, by `rules` as a notice. */
+  pullRules: { number: 84, body: { version: u32 } },
+  /** Without a document where the caller has the newest. */
+  rules: { number: 85, body: { document: optional(rulesField) } },
+  rulesPrepare: { number: 86, body: { ballot: u53 } },
+  /** `accepted`: what this console accepted last, under which ballot; 0: nothing yet. */
+  rulesPrepared: {
+    number: 87,
+    body: { outcome: oneOf('promised', 'refused', 'failed'), promisedBallot: u53, acceptedBallot: u53, accepted: optional(rulesField) },
+  },
+  rulesAccept: { number: 88, body: { ballot: u53, document: rulesField } },
+  rulesAccepted: { number: 89, body: { outcome: oneOf('accepted', 'refused', 'failed'), promisedBallot: u53 } },
+  /** To a console: by topic and time. A message's id is its shard and offset. */
+  findMessages: { number: 90, body: { topic: utf8, fromMs: u53, toMs: u53, afterOffset: u53, limit: u16 } },
+  messagesListed: {
+    number: 91,
+    body: {
+      outcome: oneOf('found', 'out-of-reach'),
+      shard: u16,
+      messages: list(record({ offset: u53, storedAtMs: u53, message: bytes })),
+      more: bool,
+    },
+  },
+  /** To a console, which passes it on to the shard: a message by its id, and what became of it. */
+  traceMessage: { number: 92, body: { shard: u16, offset: u53 } },
+  messageTraced: {
+    number: 93,
+    body: {
+      outcome: oneOf('found', 'none', 'not-owner', 'out-of-reach'),
+      storedAtMs: u53,
+      message: bytes,
+      /** False where the log that tells of the deliveries is not kept, or too long to be read for one question. */
+      isWhole: bool,
+      /** `sent`: or may have been, by a former owner. `ended`: the session is over. Times are 0 where it did not happen, or no record says when. */
+      deliveries: list(
+        record({
+          clientId: utf8,
+          sequence: u53,
+          qos: u8,
+          state: oneOf('waiting', 'sent', 'received', 'acknowledged', 'ended'),
+          receivedAtMs: u53,
+          acknowledgedAtMs: u53,
+        }),
+      ),
+    },
+  },
+  /** To a console: in the order of client ids, those after `after`. */
+  listClients: { number: 94, body: { after: utf8, limit: u16 } },
+  /** `partial`: of the sessions at `missing` shards nothing is known. */
+  clientsListed: {
+    number: 95,
+    body: {
+      outcome: oneOf('found', 'partial'),
+      missing: list(u16),
+      clients: list(record({ clientId: utf8, connected: bool, proxy: utf8, sinceMs: u53 })),
+      more: bool,
+    },
+  },
+  /** To a session shard. `sinceMs`: wall clock when it connected last. */
+  listSessions: { number: 96, body: { shard: u16, after: utf8, limit: u16 } },
+  sessionsListed: {
+    number: 97,
+    body: {
+      outcome: oneOf('found', 'not-owner'),
+      clients: list(record({ clientId: utf8, connected: bool, proxy: utf8, sinceMs: u53 })),
+      more: bool,
+    },
+  },
+  /** To a console: closes the client's connection and keeps its session. */
+  kickClient: { number: 98, body: { clientId: utf8 } },
+  kickFromShard: { number: 99, body: { shard: u16, clientId: utf8 } },
+  /** `unreachable`: its proxy did not answer. */
+  clientKicked: { number: 100, body: { outcome: oneOf('kicked', 'not-connected', 'unreachable', 'not-owner', 'out-of-reach') } },
+  /** From the session shard to the proxy: the connection is to be closed with this reason, as an abnormal end. */
+  dropConnection: { number: 101, body: { clientId: utf8, epoch: u32, handle: u32, reasonCode: u8 } },
+
   /** The plain answer to a request that has no more to say. */
   answer: { number: 70, body: { outcome: oneOf('done', 'not-owner', 'fenced') } },
 } as const
@@ -249,6 +344,19 @@ export const replies = {
   attach: 'attached',
   endSession: 'answer',
   queryMessages: 'messagesFound',
+  createTopic: 'rulesChanged',
+  deleteTopic: 'rulesChanged',
+  setQuotas: 'rulesChanged',
+  pullRules: 'rules',
+  rulesPrepare: 'rulesPrepared',
+  rulesAccept: 'rulesAccepted',
+  findMessages: 'messagesListed',
+  traceMessage: 'messageTraced',
+  listClients: 'clientsListed',
+  listSessions: 'sessionsListed',
+  kickClient: 'clientKicked',
+  kickFromShard: 'clientKicked',
+  dropConnection: 'kicked',
 } as const satisfies Partial<Record<MessageName, MessageName>>
 
 export type RequestName = keyof typeof replies
@@ -261,6 +369,7 @@ export type Notice =
   | MessageOf<'acknowledge'>
   | MessageOf<'received'>
   | MessageOf<'release'>
+  | MessageOf<'rules'>
 
 /** A message as topic shards store it and proxies carry it: encoded once by the publisher's proxy, never decoded whole on the way. */
 export const storedMessageField = record({
