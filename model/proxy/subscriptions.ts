@@ -9,9 +9,12 @@ import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import { SmallMap } from '../small-map.ts'
 import type { MessageOf, Subscription } from '../wire/messages.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { holding } from './holding.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
 const RETRY_MS = 200
+/** Changes that wait for their turn, beyond which the client is not read. */
+const QUEUED_LIMIT = 100
 
 interface Attachment {
   readonly domain: ShardDomain
@@ -69,7 +72,6 @@ export class Subscriptions {
       const { list, touched, sendRetained } = edit(this.list)
       if (touched.length === 0) {
         done()
-        this.next()
         return
       }
       const shards = new Set<number>()
@@ -85,7 +87,10 @@ export class Subscriptions {
       this.pursueAll()
     }
     if (this.change === undefined && this.queued.length === 0) start()
-    else this.queued.push(start)
+    else {
+      this.queued.push(start)
+      if (this.queued.length > QUEUED_LIMIT) this.client.hold(holding.subscribes)
+    }
   }
 
   /** Takes up again what was cut short: a shard has a new owner, or its link came up. */
@@ -188,7 +193,9 @@ export class Subscriptions {
   }
 
   private next(): void {
-    if (this.change === undefined) this.queued.shift()?.()
+    // A change that touches nothing is done at once. A refusal may have ended the connection: then nothing is attached any more.
+    while (this.change === undefined && this.queued.length > 0 && !this.client.isClosed()) this.queued.shift()!()
+    if (this.queued.length <= QUEUED_LIMIT / 2) this.client.readOn(holding.subscribes)
   }
 
   private retryLater(again: () => void): void {
