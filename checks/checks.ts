@@ -71,7 +71,7 @@ export interface Checks {
 }
 
 /** Those that use `Calm`. */
-const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept', 'will-once', 'retained-last']
+const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept', 'will-once', 'retained-last', 'wire-legal']
 
 export function createChecks(context: CheckContext): Checks {
   const ledger = new Ledger(context.clients)
