@@ -10,6 +10,11 @@ import type { Ledger } from './ledger.ts'
 import { NEVER_BEFORE } from './promise.ts'
 import type { Connection, Flow, Session } from './state.ts'
 
+/** Clocks of machines run this much faster than true time at most, or true time than they. */
+export const CLOCK_SHARE = 0.9
+/** What the service gets beyond a time that it has to keep, to act on it. */
+const TIMER_SLACK_US = 2_000_000
+
 export class Calm implements Hearing {
   judgedFromUs = 0
   judging = true
@@ -80,6 +85,14 @@ export class Calm implements Hearing {
     if (disturbance.isTroubled && (this.act === 'faults' || this.act === 'warm-up')) return Number.POSITIVE_INFINITY
     const calmSinceUs = own === undefined ? NEVER_BEFORE : disturbance.calmSinceUs(own.name)
     return Math.max(0, disturbance.isTroubled ? healedUs + afterUs : 0, disturbance.changedAtUs + afterUs, calmSinceUs + afterUs)
+  }
+
+  /**
+   * By when so long a wait is surely over, whatever of it began by `fromUs`. While nobody owns a shard its age stands still, and its next owner knows it as it was last logged:
+   * the wait counts in full from when all is quiet.
+   */
+  overAtUs(fromUs: number, waitSeconds: number, machine?: string): number {
+    return Math.max(fromUs, this.quietFromUs(machine)) + (waitSeconds * 1_000_000) / CLOCK_SHARE + TIMER_SLACK_US
   }
 
   /** A connection from before the heal over which nothing came since, no PINGRESP either, may be dead without the client's knowing: it has the time to find out, and to come back. */

@@ -11,7 +11,7 @@ import type { AcknowledgementKind, PublishFrame } from './decoder.ts'
 import type { Disturbance } from './disturbance.ts'
 import type { Ledger } from './ledger.ts'
 import type { Findings, PromiseId } from './promise.ts'
-import type { Client, ClientFacts, Connection, Flow, Inflow, OpenSubscribe, Publication, Session } from './state.ts'
+import type { Client, ClientFacts, Connection, Flow, Incoming, Inflow, OpenSubscribe, Publication, Session } from './state.ts'
 
 /** The acts of a run. */
 export type Act = 'warm-up' | 'faults' | 'healed' | 'drained'
@@ -115,8 +115,8 @@ export interface Hearing {
   onRetainedDelivery?(delivery: Delivery): void
   /** A message that was never published so. */
   onPhantom?(connection: Connection, topic: string, why: string, timeUs: number): void
-  /** The client acknowledged a message (PUBACK or PUBREC). */
-  onAcknowledgementSent?(connection: Connection, packetId: number, timeUs: number): void
+  /** The client acknowledged a message (PUBACK, PUBREC, PUBCOMP). */
+  onAcknowledgementSent?(connection: Connection, incoming: Incoming, timeUs: number): void
   /** The server sent something that only the owner of the client's session may send. */
   onSpoken?(connection: Connection, sentAtUs: number, timeUs: number): void
 

@@ -82,7 +82,14 @@ export interface Checks {
 }
 
 /** Those that use `Calm`. */
-const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept', 'will-once', 'retained-last', 'control-isolated']
+const promisesWithDeadlines: readonly PromiseId[] = [
+  'progress',
+  'session-kept',
+  'will-once',
+  'retained-last',
+  'wire-legal',
+  'control-isolated',
+]
 
 export function createChecks(context: CheckContext): Checks {
   const ledger = new Ledger(context.clients)

@@ -1,10 +1,11 @@
 /**
- * What a PUBLISH must carry besides the message: RETAIN, subscription identifiers, Message Expiry Interval.
+ * What a PUBLISH must carry besides the message: its QoS, RETAIN, subscription identifiers, Message Expiry Interval.
  *
+ * The QoS is the lesser of that published and that granted [MQTT-3.8.4-8], by the greatest grant where several subscriptions match [MQTT-3.3.4-2].
  * An identifier must be one that the client gave to a subscription which matches, now or before. That it is exactly those of all that match is held against
- * the service for messages first sent after the last change of the session's subscriptions to the topic was acknowledged; the same goes for RETAIN.
- * Left out: of a session with a shared subscription to the topic, which of its copies carries which; the identifiers of retained messages, of which only
- * foreign ones are found out.
+ * the service for messages first sent after the last change of the session's subscriptions to the topic was acknowledged; the same goes for RETAIN and the QoS.
+ * Left out: of a session with a shared subscription to the topic, which of its copies carries which; of retained messages the identifiers, of which only foreign
+ * ones are found out, and a QoS that is too low.
  */
 import type { Delivery } from './check.ts'
 import type { Flaw } from './connack-legal.ts'
@@ -15,11 +16,21 @@ export function forwardingFlaw(ledger: Ledger, delivery: Delivery): Flaw | undef
   const { inflow, flow, sequence } = delivery
   const foreign = expiryFlaw(delivery) ?? foreignIdentifier(ledger, delivery)
   if (foreign !== undefined) return foreign
-  if (delivery.connection.version !== 5 || sequence < inflow.constantFrom || inflow.groups !== undefined || flow.republished?.has(sequence))
-    return undefined
+  if (sequence < inflow.constantFrom || inflow.groups !== undefined || flow.republished?.has(sequence)) return undefined
+  const wrongQos = qosFlaw(ledger, delivery)
+  if (wrongQos !== undefined || delivery.connection.version !== 5) return wrongQos
   if (flow.retained === undefined && inflow.session.subscriptions.every(({ identifier }) => identifier === 0)) return undefined
   const covering = ledger.covering(inflow)
   return retainFlaw(delivery, covering) ?? missingIdentifier(delivery, covering)
+}
+
+function qosFlaw(ledger: Ledger, { inflow, flow, qos, mayBeRetained }: Delivery): Flaw | undefined {
+  const due = flow.qos < inflow.grantedQos ? flow.qos : inflow.grantedQos
+  if (qos === due || due < 0 || mayBeRetained || ledger.mayBeLoose(inflow)) return undefined
+  return {
+    statement: ledger.covering(inflow).length > 1 ? 'MQTT-3.3.4-2' : 'MQTT-3.8.4-8',
+    text: `PUBLISH with QoS ${qos} of a message of QoS ${flow.qos} where QoS ${inflow.grantedQos} was granted`,
+  }
 }
 
 export function retainedFlaw(ledger: Ledger, delivery: Delivery): Flaw | undefined {

@@ -132,7 +132,7 @@ export class FromClient implements FrameSink {
       session.incoming.delete(packetId)
       if (incoming.connectionId === connection.id) connection.openIncoming--
     }
-    for (const check of this.hear.acknowledgementSent) check.onAcknowledgementSent(connection, packetId, this.timeUs)
+    for (const check of this.hear.acknowledgementSent) check.onAcknowledgementSent(connection, incoming, this.timeUs)
   }
 
   onPacket(packet: Packet): void {

@@ -64,13 +64,9 @@ describe('shared subscriptions', () => {
     expect(lost(stage)).toBe(0)
   })
 
-  test('where the chosen one may have left, or lost its session, nothing before is due', () => {
+  test('where the chosen one may have left, or its session may have ended, nothing before is due', () => {
     const endings: readonly ((stage: Stage, one: StageConnection) => void)[] = [
       (_stage, one) => one.unsubscribe(FILTER),
-      (stage, one) => {
-        one.close()
-        stage.connected(1, 4, { present: false }).subscribe(FILTER)
-      },
       (stage, one) => {
         one.close()
         stage.connection(1).connect({ unanswered: true, cleanStart: true })
@@ -83,6 +79,34 @@ describe('shared subscriptions', () => {
       stage.wait(10_000)
       expect(lost(stage)).toBe(0)
     }
+  })
+
+  test('what waited for one whose session surely ended is due to another that was there, at QoS 1', () => {
+    for (const qos of [1, 2]) {
+      const { stage, publisher, one } = group()
+      publisher.publish('data/0', 0, { qos, packetId: 1 })
+      publisher.receive({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId: 1 })
+      stage.wait(100)
+      one.receive({ cmd: 'pingresp' })
+      one.close()
+      stage.connected(1, 4, { cleanStart: true })
+      stage.wait(10_000)
+      expect(lost(stage)).toBe(qos === 1 ? 1 : 0)
+    }
+  })
+
+  test('it is due to none that came when the session may have ended already', () => {
+    const stage = new Stage(clients(3))
+    const publisher = stage.connected(0)
+    const one = stage.connected(1, 5, { properties: { sessionExpiryInterval: 5 } })
+    one.subscribe(FILTER)
+    send(publisher, 0)
+    one.close()
+    stage.wait(8000)
+    stage.connected(2).subscribe(FILTER)
+    stage.connected(1, 5, { cleanStart: true })
+    stage.wait(10_000)
+    expect(lost(stage)).toBe(0)
   })
 
   test('what comes after that is due again', () => {

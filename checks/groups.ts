@@ -4,9 +4,10 @@
  *
  * Any doubt about a member makes all that was published before due no more, since the service may have chosen that one: it is about to leave, was granted
  * QoS 0, or its session ended or may have. A member whose session may have ended stands in the way until the service surely knows of its end.
+ * Where a session surely ended, what was published at QoS 1 stays due: what waited for that member goes to another, if one was there already.
  */
 import type { Ledger } from './ledger.ts'
-import { type Client, type Inflow, NOTHING, Session, type SharedGroup, type Subscription } from './state.ts'
+import { type Client, type Inflow, NEVER, NOTHING, Session, type SharedGroup, type Subscription } from './state.ts'
 
 export class SharedGroups {
   private readonly byFilter = new Map<string, SharedGroup>()
@@ -58,8 +59,24 @@ export class SharedGroups {
   ended(subscription: Subscription, surely: boolean): void {
     const group = this.byFilter.get(subscription.filter)
     if (group === undefined || !group.members.includes(subscription)) return
-    if (surely) this.gone(subscription)
-    else this.doubted(group)
+    if (!surely) this.doubted(group)
+    else if (group.sure && hasHeir(group, subscription)) this.inherited(group, subscription)
+    else this.gone(subscription)
+  }
+
+  private inherited(group: SharedGroup, subscription: Subscription): void {
+    group.members = group.members.filter((each) => each !== subscription)
+    group.sure = isSure(group)
+    if (!group.sure) this.doubted(group)
+    else {
+      for (const inflow of group.hub.inflows) {
+        // At QoS 2 a delivery that was begun goes to nobody else [MQTT-4.8.2-5].
+        if (inflow.flow.qos === 1) continue
+        inflow.dueFrom = inflow.flow.qos === 0 ? NOTHING : inflow.flow.sent.max + 1
+        inflow.settled = 0
+        inflow.extraDue = undefined
+      }
+    }
   }
 
   /** A member gets a flow: from `dueFrom` on its messages are due to the group. */
@@ -95,6 +112,11 @@ export class SharedGroups {
       inflow.settled = 0
     })
   }
+}
+
+/** Whether another was a member while the session of this one surely lived. */
+function hasHeir({ members }: SharedGroup, leaver: Subscription): boolean {
+  return members.some((each) => each !== leaver && each.grantedAtUs !== NEVER && each.grantedAtUs <= leaver.session.lastProofUs)
 }
 
 function isSure(group: SharedGroup): boolean {

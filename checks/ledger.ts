@@ -7,6 +7,7 @@
  * By a shared subscription nothing is due to its session, but to the group (`groups.ts`).
  * Left out: which retained messages are due (`retained-last`).
  */
+import { CLOCK_SHARE } from './calm.ts'
 import { appended, NONE } from './collections.ts'
 import { SharedGroups } from './groups.ts'
 import {
@@ -221,6 +222,21 @@ export class Ledger {
     )
   }
 
+  /** Whether a subscription that was asked for on a connection without CONNACK may be in force for a flow. */
+  mayBeLoose({ session, flow }: Inflow): boolean {
+    return session.client.looseFilters?.some((filter) => matches(plainFilter(filter), flow.topic.name)) === true
+  }
+
+  /** Whether a session may have ended by now, as far as the witness knows: it expired, or a CONNECT that ends it is not answered. */
+  mayHaveEnded(session: Session): boolean {
+    const { client, expirySeconds } = session
+    if (session.ended || client.session !== session || client.strayEnd) return true
+    if (expirySeconds !== FOR_EVER && this.nowUs - session.lastProofUs >= expirySeconds * 1_000_000 * CLOCK_SHARE) return true
+    return client.connections.some(
+      (each) => each.connackAtUs === NEVER && each.connectSentAtUs !== NEVER && (each.cleanStart || each.expirySeconds === 0),
+    )
+  }
+
   /** Whether live messages may come with RETAIN. */
   mayKeepRetain(inflow: Inflow): boolean {
     return inflow.session.subscriptions.some((each) => each.everRetainAsPublished && this.matchesFlow(each, inflow.flow))
@@ -240,8 +256,11 @@ export class Ledger {
   private changing(subscription: Subscription, inDoubt: boolean): void {
     for (const inflow of subscription.session.inflows) {
       if (!this.matchesFlow(subscription, inflow.flow)) continue
-      const doubtful = inDoubt || this.covering(inflow).some((each) => each.asked || each.leaving)
+      const covering = this.covering(inflow)
+      const doubtful = inDoubt || covering.some((each) => each.asked || each.leaving)
       inflow.constantFrom = doubtful ? NOTHING : inflow.flow.sent.max + 1
+      inflow.grantedQos = -1
+      for (const { grantedQos } of covering) if (grantedQos > inflow.grantedQos) inflow.grantedQos = grantedQos
     }
   }
 
@@ -367,6 +386,7 @@ export class Ledger {
     const inflow = this.inflow(subscription.session, flow)
     if (subscription.asked || subscription.leaving) inflow.constantFrom = NOTHING
     if (isShared(subscription.filter)) this.groups.link(subscription, inflow, dueFrom)
+    if (subscription.grantedQos > inflow.grantedQos) inflow.grantedQos = subscription.grantedQos
     if (subscription.requestedQos > inflow.maximumQos) inflow.maximumQos = subscription.requestedQos
     if (subscription.grantedQos > 0 && this.makesDue(subscription, flow) && dueFrom < inflow.dueFrom) {
       inflow.dueFrom = dueFrom

@@ -1,5 +1,6 @@
 /**
  * `no-phantom`: nothing arrives that was not published, to none without a subscription that may have been in force, byte for byte; and nothing else is stored.
+ * Of a shared group one member has a claim to a message, and no other (`shared-once.ts`).
  *
  * Put to the test by every delivery, and by every message that the auditor reads back. After an UNSUBACK messages published before it may still come
  * [MQTT-3.10.4-3]; a SUBSCRIBE may be in force from the moment it was sent. A will counts as published from its CONNECT on: whether it was due is the affair of
@@ -7,15 +8,15 @@
  */
 import type { Check, Delivery, Shared } from './check.ts'
 import { Findings } from './promise.ts'
-import { matches, plainFilter } from './topic-match.ts'
+import { SharedOnce } from './shared-once.ts'
 
 export function checkNoPhantom({ ledger }: Shared): Check {
   const findings = new Findings('no-phantom')
+  const sharedOnce = new SharedOnce(ledger)
   const arrived = ({ inflow, flow, sequence, session, connection, timeUs }: Delivery) => {
     findings.exercised++
     if (inflow.maximumQos >= 0 || sequence <= inflow.leftoverUpTo) return
-    const loose = session.client.looseFilters
-    if (loose?.some((filter) => matches(plainFilter(filter), flow.topic.name))) return
+    if (ledger.mayBeLoose(inflow)) return
     findings.violated(timeUs, 'not subscribed', () => ({
       text: `${session.client.id} received message ${sequence} on ${flow.topic.name}, to which it has no subscription.`,
       evidence: [
@@ -36,7 +37,23 @@ export function checkNoPhantom({ ledger }: Shared): Check {
         ],
       }))
     },
-    onDelivery: arrived,
+    onPublishSent(_connection, flow, sequence, _publication, kind) {
+      if (kind === 'resent') sharedOnce.onSentAgain(flow, sequence)
+    },
+    onAcknowledgementSent: (connection, incoming) => sharedOnce.onAcknowledged(connection.session, incoming),
+    onDelivery(delivery) {
+      arrived(delivery)
+      const why = sharedOnce.whyTaken(delivery)
+      if (why === undefined) return
+      const { flow, sequence, session, qos, timeUs } = delivery
+      findings.violated(timeUs, 'to two of a shared group', () => ({
+        text: `${session.client.id} received message ${sequence} on ${flow.topic.name} by a shared subscription, though ${why}.`,
+        evidence: [
+          { timeUs: flow.lastAckUs, text: `last acknowledgement to publisher ${flow.publisher} on ${flow.topic.name}` },
+          { timeUs, text: `PUBLISH with QoS ${qos} to ${session.client.id}, a second copy for the group` },
+        ].filter((each) => each.timeUs >= 0),
+      }))
+    },
     onRetainedDelivery: arrived,
     onAudited(topic, publisher, sequence, payloadOk) {
       findings.exercised++

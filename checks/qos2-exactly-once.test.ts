@@ -20,6 +20,16 @@ describe('qos2-exactly-once', () => {
     expect(made.verdict(PROMISE)).toBe('not-exercised')
   })
 
+  test('repetitions of what comes at QoS 1 alone do not put it to the test', () => {
+    const { stage: made, publisher, subscriber } = stage()
+    publisher.publish('data/0', 0, { qos: 2, packetId: 1 })
+    publisher.close()
+    made.connected(0, 5, { present: true }).publish('data/0', 0, { qos: 2, packetId: 1, dup: true })
+    subscriber.deliver('data/0', 0, 0)
+    made.apply({ kind: 'crash', machines: ['broker-3'] })
+    expect(made.verdict(PROMISE)).toBe('not-exercised')
+  })
+
   test('a publish that is repeated and delivered once holds it', () => {
     const { stage: made, publisher, subscriber } = stage()
     publisher.publish('data/0', 0, { qos: 2, packetId: 1 })

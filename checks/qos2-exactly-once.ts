@@ -6,7 +6,8 @@
  *
  * Put to the test by repetitions alone: a PUBLISH of QoS 2 sent again by its publisher where a subscriber at QoS 2 listens, a PUBREL sent again on another
  * connection, by either side, and a PUBLISH of QoS 2 that a subscriber gets again; and, since the service repeats among its own machines what it has no answer to,
- * by each flow of QoS 2 that is open at its client when a fault on the clients' way sets in.
+ * by each flow of QoS 2 that is open at its client when a fault on the clients' way sets in. All that counts only for
+ * flows of which something came to a subscriber at QoS 2.
  * A message published twice, by a client whose session was gone or that had lost it, may arrive twice, and no more. Overlapping filters of a session are one copy;
  * one with a shared subscription to the topic besides is not judged, nor are messages that a client received before it lost its store.
  * Left out: retained copies, of which each SUBSCRIBE may bring one; wills, which are no use of a packet identifier (`will-once`).
@@ -23,12 +24,27 @@ export function checkQos2ExactlyOnce({ ledger, disturbance }: Shared): Check {
   /** Up to which message a subscriber that lost its store may not know what it had. */
   const forgotten = new Map<Inflow, number>()
 
-  const listened = (flow: Flow) => flow.inflows?.some(({ session, maximumQos }) => !session.ended && maximumQos === 2) === true
+  /** Flows of which something came at QoS 2; and how often others would have been put to the test. */
+  const arrivedAtQos2 = new Set<Flow>()
+  const untested = new Map<Flow, number>()
+
+  const tested = (flow: Flow) => {
+    if (flow.inflows?.some(({ session, maximumQos }) => !session.ended && maximumQos === 2) !== true) return
+    if (arrivedAtQos2.has(flow)) findings.exercised++
+    else untested.set(flow, (untested.get(flow) ?? 0) + 1)
+  }
+
+  const arrived = (flow: Flow) => {
+    if (arrivedAtQos2.has(flow)) return
+    arrivedAtQos2.add(flow)
+    findings.exercised += untested.get(flow) ?? 0
+    untested.delete(flow)
+  }
 
   const openFlows = () => {
     for (const { session } of ledger.clients.values()) {
       if (session === undefined || session.ended) continue
-      for (const { qos, flow } of session.outgoing.values()) if (qos === 2 && flow !== undefined && listened(flow)) findings.exercised++
+      for (const { qos, flow } of session.outgoing.values()) if (qos === 2 && flow !== undefined) tested(flow)
       for (const { qos } of session.incoming.values()) if (qos === 2) findings.exercised++
     }
   }
@@ -40,11 +56,11 @@ export function checkQos2ExactlyOnce({ ledger, disturbance }: Shared): Check {
     },
     onPublishSent(_connection, flow, sequence, _publication, kind) {
       if (flow.qos !== 2 || kind === 'new') return
-      if (listened(flow)) findings.exercised++
+      tested(flow)
       if (kind === 'republished') count(publications, flow, sequence, 1)
     },
     onReleaseSent(connection, _packetId, publication) {
-      if (publication?.flow !== undefined && publication.connectionId !== connection.id && listened(publication.flow)) findings.exercised++
+      if (publication?.flow !== undefined && publication.qos === 2 && publication.connectionId !== connection.id) tested(publication.flow)
     },
     onServerAcknowledgement(connection, kind, packetId) {
       if (kind !== 'pubrel') return
@@ -57,7 +73,9 @@ export function checkQos2ExactlyOnce({ ledger, disturbance }: Shared): Check {
       }
     },
     onDelivery({ qos, flow, inflow, session, sequence, first, repeated, mayBeRetained, packetId, connection, timeUs }) {
-      if (qos !== 2 || first) return
+      if (qos !== 2) return
+      arrived(flow)
+      if (first) return
       if (repeated) {
         findings.exercised++
         return

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Fault } from '../model/world.ts'
 import { clients, Stage } from './stage.test-support.ts'
 
 describe('session-kept', () => {
@@ -77,6 +78,49 @@ describe('session-kept', () => {
       stage.wait(31_000)
       stage.connected(number, 5, { present: number === 0 })
     }
+    expect(stage.result('session-kept').violationCount).toBe(0)
+  })
+
+  /** Client 0 goes, is away, and is told that its session is there. */
+  const expired = (awayMs: number, meanwhile?: (stage: Stage) => void, expirySeconds = 30) => {
+    const stage = new Stage(clients(1, { version: 5 }))
+    stage.connected(0, 5, { properties: { sessionExpiryInterval: expirySeconds } }).close()
+    meanwhile?.(stage)
+    stage.wait(awayMs)
+    stage.connected(0, 5, { present: true, properties: { sessionExpiryInterval: expirySeconds } })
+    return stage.result('session-kept').violations.map(({ signature }) => signature)
+  }
+
+  test('catches a session that is there long after it expired [MQTT-3.2.2-3]', () => {
+    // Fifteen seconds to notice the end, a tenth more than the expiry, and two seconds.
+    expect(expired(51_000)).toEqual(['session-kept: present that has expired'])
+    expect(expired(49_000)).toEqual([])
+  })
+
+  test('a session that was to expire is there where a fault or another CONNECT came between, or a DISCONNECT that may be lost', () => {
+    const fault: Fault = { kind: 'crash', machines: ['broker-1'] }
+    expect(
+      expired(40_000, (stage) => {
+        stage.wait(20_000)
+        stage.apply(fault)
+        stage.heal(fault)
+      }),
+    ).toEqual([])
+    expect(
+      expired(51_000, (stage) => {
+        stage.wait(20_000)
+        const unanswered = stage.connection(0, 5)
+        unanswered.connect({ unanswered: true, properties: { sessionExpiryInterval: 3600 } })
+        unanswered.close()
+      }),
+    ).toEqual([])
+    expect(expired(51_000, (stage) => stage.connection(0, 5).connect({ unanswered: true }))).toEqual([])
+    const stage = new Stage(clients(1, { version: 5 }))
+    const leaving = stage.connected(0, 5)
+    leaving.send({ cmd: 'disconnect', reasonCode: 0, properties: { sessionExpiryInterval: 5 } })
+    leaving.close('self', 'ended')
+    stage.wait(60_000)
+    stage.connected(0, 5, { present: true })
     expect(stage.result('session-kept').violationCount).toBe(0)
   })
 

@@ -4,16 +4,25 @@
  * PUBCOMP [MQTT-4.3.3-11] within the progress budget, judged in calm alone.
  *
  * Put to the test by every CONNACK to a client that had connected before, where the truth is known: a clean start gets 0; a session that surely is there
- * gets 1; a client that was never seen gets 0. After an unanswered CONNECT either may be true, and a CONNACK of MQTT 3.1 does not say. That subscriptions are still in force is what
+ * gets 1; a client that was never seen gets 0, and so does one whose session surely has expired: no connection of the client was there for the expiry and longer, counted from when
+ * the service must have noticed the end of the last one (keepalive * 1.5) or all is quiet, whichever is later. After an unanswered CONNECT either may be true, and a CONNACK of MQTT 3.1 does not say. That subscriptions are still in force is what
  * `acked-delivered` sees.
  */
 import type { Check, Shared } from './check.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
-import type { Connection } from './state.ts'
+import { type Client, type Connection, NEVER, type Session } from './state.ts'
 
 interface Awaited {
   readonly packetIds: Set<number>
   readonly untilUs: number
+}
+
+/** What is known of the connections that a client had since its session was last accepted. */
+interface Absence {
+  endedAtUs: number
+  /** The greatest that any of them asked for. */
+  keepaliveSeconds: number
+  expirySeconds: number
 }
 
 export function checkSessionKept({ context, calm }: Shared): Check {
@@ -22,6 +31,28 @@ export function checkSessionKept({ context, calm }: Shared): Check {
   const awaited = new Map<Connection, Awaited>()
   /** By connection: identifiers of PUBRELs sent again there, and when. */
   const released = new Map<Connection, Map<number, number>>()
+
+  const absences = new Map<Client, Absence>()
+
+  const noteEnd = (connection: Connection, timeUs: number) => {
+    if (connection.connectSentAtUs === NEVER) return
+    const { client, keepaliveSeconds, expirySeconds } = connection
+    const before = absences.get(client)
+    absences.set(client, {
+      endedAtUs: timeUs,
+      // Without keepalive the service may never notice.
+      keepaliveSeconds: Math.max(before?.keepaliveSeconds ?? 0, keepaliveSeconds === 0 ? Number.POSITIVE_INFINITY : keepaliveSeconds),
+      expirySeconds: Math.max(before?.expirySeconds ?? 0, expirySeconds, connection.session?.expirySeconds ?? 0),
+    })
+  }
+
+  /** Since when the session surely is gone, or `Infinity`. */
+  const surelyExpiredUs = (connection: Connection, former: Session | undefined): number => {
+    const { client } = connection
+    const absence = absences.get(client)
+    if (former === undefined || absence === undefined || client.connections.length > 1) return Number.POSITIVE_INFINITY
+    return calm.overAtUs(absence.endedAtUs + absence.keepaliveSeconds * 1_500_000, Math.max(absence.expirySeconds, former.expirySeconds))
+  }
 
   const lie = (connection: Connection, timeUs: number, kind: string, text: string, before?: Evidence) => {
     findings.violated(timeUs, kind, () => ({
@@ -61,6 +92,8 @@ export function checkSessionKept({ context, calm }: Shared): Check {
     findings,
     onConnack(connection, present, knowledge, former, timeUs) {
       const client = connection.client
+      const expiredUs = surelyExpiredUs(connection, former)
+      absences.delete(client)
       if (connection.cleanStart) {
         if (client.accepted > 1) findings.exercised++
         if (present) lie(connection, timeUs, 'present after a clean start', 'its session is present, though it asked for a clean start')
@@ -68,6 +101,11 @@ export function checkSessionKept({ context, calm }: Shared): Check {
       }
       if (knowledge === 'surely-none' && present) {
         lie(connection, timeUs, 'present that never was', 'its session is present, though it never connected before')
+      }
+      if (connection.connectSentAtUs >= expiredUs && present !== undefined) {
+        findings.exercised++
+        const expired = { timeUs: expiredUs, text: `by now the session has expired, which was to be kept for ${former!.expirySeconds} s` }
+        if (present) lie(connection, timeUs, 'present that has expired', 'its session is present, though it has expired', expired)
       }
       if (knowledge === 'surely-there' && present !== undefined) {
         findings.exercised++
@@ -103,11 +141,14 @@ export function checkSessionKept({ context, calm }: Shared): Check {
     onServerPublish(connection, frame) {
       if (awaited.size > 0 && frame.qos > 0) awaited.get(connection)?.packetIds.delete(frame.packetId)
     },
-    onAcknowledgementSent(connection, packetId) {
+    onAcknowledgementSent(connection, { packetId }) {
       if (awaited.size > 0) awaited.get(connection)?.packetIds.delete(packetId)
     },
     onLeft: forget,
-    onClosed: forget,
+    onClosed(connection, _reason, _by, timeUs) {
+      forget(connection)
+      noteEnd(connection, timeUs)
+    },
     onSweep(nowUs) {
       if (released.size > 0 && calm.judging) judgeReleases(nowUs)
       for (const [connection, { packetIds, untilUs }] of awaited) {

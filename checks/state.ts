@@ -118,6 +118,8 @@ export class Inflow {
   leftoverUpTo = -1
   /** For messages from here on it is known which subscriptions, with which options, were in force. */
   constantFrom = NOTHING
+  /** The greatest QoS that they granted, or -1. */
+  grantedQos = -1
   /** What the shared groups that the session is a member of, or was, got of the flow. */
   groups: readonly Inflow[] | undefined = undefined
 

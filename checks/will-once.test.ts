@@ -233,6 +233,29 @@ describe('will-once', () => {
     expect(made.result(PROMISE).violationCount).toBe(0)
   })
 
+  test('a session resumed when the delay surely was over has cancelled nothing [MQTT-3.1.2-8]', () => {
+    const { stage: made, dying } = stage(20)
+    dying.close('self', 'reset')
+    // Fifteen seconds to notice the end, a tenth more than the delay, and two seconds.
+    made.wait(39_500)
+    connect(made, 1, 20, { present: true })
+    made.wait(2000)
+    const result = made.result(PROMISE)
+    expect(result.violations.map(({ signature }) => signature)).toEqual(['will-once: not published'])
+  })
+
+  test('a session resumed then may still have cancelled it where a fault has come and gone', () => {
+    const { stage: made, dying } = stage(20)
+    dying.close('self', 'reset')
+    made.wait(20_000)
+    made.apply(outage)
+    made.heal(outage)
+    made.wait(19_500)
+    connect(made, 1, 20, { present: true })
+    made.wait(80_000)
+    expect(made.result(PROMISE).violationCount).toBe(0)
+  })
+
   test('without a delay a session resumed cancels nothing', () => {
     const { stage: made, dying } = stage()
     dying.close('self', 'reset')

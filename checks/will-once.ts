@@ -6,13 +6,15 @@
  * DISCONNECT 0x00 was surely processed when it left on an accepted connection that the client had not given up and the server not ended, and no fault on this
  * client's way was in force, came or went, and no process there died or came back, within five seconds before or after.
  * The end was surely abnormal when an accepted connection ended, by whomever, without that packet: dropped, by DISCONNECT 0x04, with the client's process or
- * power. Where a CONNECT without a clean start followed and the will has a delay, it may have been cancelled, and either is right.
+ * power. Where a CONNECT without a clean start followed and the will has a delay, it may have been cancelled, and either is right; unless the delay surely was over
+ * when that CONNECT was sent, counted from when the service must have noticed the end or all is quiet.
  * In time: keepalive * 1.5 after the end (when the service must have noticed) or once all is quiet, whichever is later; plus the delay (or session expiry where that
  * is shorter) and the progress budget. Judged for sessions granted QoS 1 or 2 before the service last spoke on the connection, since when it may have published, and due
  * without a break, when they are connected; ages of a delay may stand still while nobody owns the shard, so that it counts in full from when all is quiet.
  * Put to the test by every abnormal end that some such session heard of or should have, and by every sure DISCONNECT 0x00 that such a session listened to.
  * Left out: wills with QoS 0, with an expiry or without keepalive are never demanded; which of several equal payloads came.
  */
+import { CLOCK_SHARE } from './calm.ts'
 import type { Check, Delivery, Shared } from './check.ts'
 import { mayBeTooLarge } from './ledger.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
@@ -25,8 +27,6 @@ export interface WillOnce extends Check {
 
 /** For how long all must have been quiet before a DISCONNECT, and stay so after it. */
 const SETTLED_US = 5_000_000
-/** Clocks of machines may run this much faster than true time. */
-const DELAY_SHARE = 0.9
 /** How many former wills of a client are remembered once nothing more is expected of them. */
 const REMEMBERED = 4
 
@@ -115,6 +115,9 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
   const listenedAt = (inflow: Inflow, timeUs: number) =>
     ledger.covering(inflow).some(({ grantedAtUs, grantedQos }) => grantedQos > 0 && grantedAtUs !== NEVER && grantedAtUs <= timeUs)
 
+  /** By when the service must have noticed the end of the connection. */
+  const noticedUs = (fate: Fate) => fate.endedAtUs + fate.connection.keepaliveSeconds * 1_500_000
+
   const endAbnormally = (fate: Fate, how: string, timeUs: number) => {
     const { connection, will } = fate
     fate.endedAtUs = timeUs
@@ -200,7 +203,7 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
       )
     } else if (fate.cancelledAtUs !== NEVER) resumed(fate, timeUs)
     else if (fate.delayUs > 0 && !fate.sessionMayEnd && !fate.connection.client.strayEnd && fate.connection.connackAtUs !== NEVER) {
-      if (timeUs < lastServedUs(fate.connection) + fate.delayUs * DELAY_SHARE) {
+      if (timeUs < lastServedUs(fate.connection) + fate.delayUs * CLOCK_SHARE) {
         violated(
           fate,
           timeUs,
@@ -222,6 +225,9 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
     )
   }
 
+  /** By when the service must have published a will with a delay. */
+  const delayOverUs = (fate: Fate) => calm.overAtUs(noticedUs(fate), fate.delayUs / 1_000_000)
+
   const judgeGoodbye = (fate: Fate, nowUs: number) => {
     if (calm.quietFromUs(fate.connection.machine, SETTLED_US) > fate.endedAtUs) {
       fate.state = 'unknown'
@@ -236,8 +242,7 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
   }
 
   const judgeAwaited = (fate: Fate, nowUs: number) => {
-    const noticedUs = fate.connection.keepaliveSeconds * 1_500_000
-    const dueUs = Math.max(fate.endedAtUs + noticedUs, calm.quietFromUs(undefined)) + fate.delayUs
+    const dueUs = Math.max(noticedUs(fate), calm.quietFromUs(undefined)) + fate.delayUs
     if (nowUs <= dueUs + progressUs) return
     for (const inflow of fate.awaiting!) {
       const { session } = inflow
@@ -271,11 +276,11 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
   return {
     findings,
     fired: () => fired,
-    onConnectSent(connection) {
+    onConnectSent(connection, timeUs) {
       for (const fate of fatesOf(connection.client)) {
         if (fate.connection === connection) continue
         if (connection.cleanStart) fate.sessionMayEnd = true
-        else if (fate.will.delaySeconds > 0) {
+        else if (fate.will.delaySeconds > 0 && !(fate.state === 'abnormal' && timeUs > delayOverUs(fate))) {
           fate.mayBeCancelled = true
           if (fate.awaiting !== undefined) pending.delete(fate)
           fate.awaiting = undefined
@@ -305,7 +310,7 @@ export function checkWillOnce({ context, ledger, disturbance, calm }: Shared): W
         )
           continue
         if (fate.connection.connackSentAtUs > connection.connackSentAtUs || fate.cancelledAtUs !== NEVER) continue
-        if (connection.connackSentAtUs - lastServedUs(fate.connection) >= fate.delayUs * DELAY_SHARE) continue
+        if (connection.connackSentAtUs - lastServedUs(fate.connection) >= fate.delayUs * CLOCK_SHARE) continue
         fate.cancelledAtUs = connection.connackSentAtUs
         if (fate.will.seenAtUs !== NEVER) resumed(fate, timeUs)
       }

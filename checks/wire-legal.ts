@@ -4,13 +4,15 @@
  *
  * Put to the test by every packet received. Judged with what the client knows: an identifier counts as free from the moment the client acknowledged it, so a
  * service that reuses it too early by the time of one way is not found out.
- * What a PUBLISH must carry of the message (`forwarding-legal.ts`) is judged where the witness knows which subscriptions were in force.
+ * What a PUBLISH must carry of the message (`forwarding-legal.ts`) is judged where the witness knows which subscriptions were in force; whether it should have expired, in
+ * calm (`expiry-legal.ts`).
  * PUBACKs out of order are held against the service too: the standard binds the client to that order [MQTT-4.6.0-2], and the service promises it as well.
  */
 import type { IConnackPacket, ISubackPacket, IUnsubackPacket, Packet } from 'mqtt-packet'
-import type { Check, Shared } from './check.ts'
+import type { Check, Delivery, Shared } from './check.ts'
 import { connackFlaw } from './connack-legal.ts'
 import type { AcknowledgementKind } from './decoder.ts'
+import { ExpiryJudge } from './expiry-legal.ts'
 import { forwardingFlaw, retainedFlaw } from './forwarding-legal.ts'
 import { isGenuinePayload, publisherAt, sequenceAt } from './payload.ts'
 import { Findings } from './promise.ts'
@@ -19,8 +21,9 @@ import { type Connection, type Incoming, NEVER } from './state.ts'
 /** Packets that only clients send. */
 const clientPackets: readonly string[] = ['connect', 'subscribe', 'unsubscribe']
 
-export function checkWireLegal({ ledger }: Shared): Check {
+export function checkWireLegal({ ledger, calm }: Shared): Check {
   const findings = new Findings('wire-legal')
+  const expiry = new ExpiryJudge(ledger, calm)
 
   const illegal = (connection: Connection, statement: string, text: string, timeUs: number) => {
     findings.violated(timeUs, `${statement} ${text.replace(/\d+/g, '#')}`, () => ({
@@ -34,6 +37,12 @@ export function checkWireLegal({ ledger }: Shared): Check {
         { timeUs, text },
       ],
     }))
+  }
+
+  const notExpired = (delivery: Delivery, retained: boolean) => {
+    if (!expiry.hasExpired(delivery, retained)) return
+    const { connection, flow, timeUs } = delivery
+    illegal(connection, 'MQTT-3.3.2-5', `PUBLISH of a message whose Message Expiry Interval of ${flow.expirySeconds} s has passed`, timeUs)
   }
 
   /** What holds for any packet; false where it makes no sense to look closer. */
@@ -200,6 +209,10 @@ export function checkWireLegal({ ledger }: Shared): Check {
         illegal(connection, 'MQTT-3.3.4-9', `PUBLISH ${packetId} beyond its Receive Maximum of ${connection.receiveMaximum}`, timeUs)
       }
     },
+    onPublishSent(_connection, flow, sequence, _publication, kind) {
+      if (kind === 'resent') expiry.onSentAgain(flow, sequence)
+    },
+    onSweep: (nowUs) => expiry.onSweep(nowUs),
     onReleaseSent(connection, packetId, publication) {
       // Of a session that is gone, or of a publish that was refused: to be answered all the same.
       if (publication !== undefined) return
@@ -210,14 +223,16 @@ export function checkWireLegal({ ledger }: Shared): Check {
       const { connection, inflow, flow, qos, timeUs } = delivery
       const limit = inflow.maximumQos >= 0 ? Math.min(inflow.maximumQos, flow.qos) : flow.qos
       if (qos > limit) illegal(connection, 'MQTT-3.8.4-8', `retained PUBLISH with QoS ${qos} where at most ${limit} is due`, timeUs)
+      notExpired(delivery, true)
       const flaw = retainedFlaw(ledger, delivery)
       if (flaw !== undefined) illegal(connection, flaw.statement, flaw.text, timeUs)
     },
     onDelivery(delivery) {
       const { connection, inflow, flow, qos, sequence, timeUs } = delivery
+      notExpired(delivery, false)
       const flaw = forwardingFlaw(ledger, delivery)
       if (flaw !== undefined) illegal(connection, flaw.statement, flaw.text, timeUs)
-      if (inflow.maximumQos >= 0 && qos > inflow.maximumQos) {
+      else if (inflow.maximumQos >= 0 && qos > inflow.maximumQos) {
         illegal(connection, 'MQTT-3.8.4-8', `PUBLISH with QoS ${qos} for a subscription of QoS ${inflow.maximumQos}`, timeUs)
       } else if (qos === 0 && sequence >= inflow.dueFrom && inflow.groups === undefined && !delivery.mayBeRetained) {
         illegal(

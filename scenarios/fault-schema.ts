@@ -7,7 +7,7 @@
  * Left out: conditions ("when a shard moves"): faults go by the clock.
  */
 import * as z from 'zod'
-import { byKind, choice, clockChange, describe, duration, fraction, integer, strict } from './fields.ts'
+import { byKind, choice, clockChange, describe, duration, fraction, integer, strict, trueOrFalse } from './fields.ts'
 import { selectorSchema } from './selector.ts'
 
 const zoneName = z.string({ error: (issue) => `expected the name of a zone, such as az2, found ${describe(issue.input)}` })
@@ -58,7 +58,7 @@ const lastingFaults = [
   strict({ kind: z.literal('power-loss'), machines }),
   strict({ kind: z.literal('pause'), machines }),
   strict({ kind: z.literal('slow'), machines, factor: factor().describe('How many times as long work takes.') }),
-  strict({ kind: z.literal('partition'), from: machines, to: machines, bothWays: z.boolean().default(true) }),
+  strict({ kind: z.literal('partition'), from: machines, to: machines, bothWays: trueOrFalse.default(true) }),
   strict({
     kind: z.literal('link'),
     from: machines,

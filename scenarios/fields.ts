@@ -117,3 +117,6 @@ export function describe(value: unknown): string {
   if (typeof value === 'object') return 'a map'
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }
+
+/** YAML 1.2 has no other words for it: `yes` is a text. */
+export const trueOrFalse = z.boolean({ error: (issue) => `expected true or false, found ${describe(issue.input)}` })

@@ -245,6 +245,41 @@ describe('a scenario file', () => {
       'region.settings.proxy.receiveMaximum: must be 1 or more: 0',
     ],
     [
+      'a count of halves',
+      `${outage}region: { settings: { proxy: { receiveMaximum: 1.5 } } }\n`,
+      'storm.yaml:7:48: region.settings.proxy.receiveMaximum: expected a whole number, found 1.5',
+    ],
+    [
+      'parts of a millisecond',
+      `${outage}region: { settings: { volume: { leaseMs: 0.5 } } }\n`,
+      'storm.yaml:7:42: region.settings.volume.leaseMs: expected a whole number of milliseconds, found 0.5',
+    ],
+    [
+      'a word for a setting',
+      `${outage}region: { settings: { broker: { checkpointBytes: 1MB } } }\n`,
+      'storm.yaml:7:50: region.settings.broker.checkpointBytes: expected a whole number, found "1MB"',
+    ],
+    [
+      'a lease longer than its field',
+      `${outage}region: { settings: { proxy: { sessionLeaseMs: 4294967296 } } }\n`,
+      'region.settings.proxy.sessionLeaseMs: must be 4294967295 or less, to fit into four bytes: 4294967296',
+    ],
+    [
+      'more than any number takes',
+      `${outage}region: { settings: { proxy: { receiveMaximum: 1.0e300 } } }\n`,
+      'region.settings.proxy.receiveMaximum: must be 65535 or less, to fit into two bytes: 1e+300',
+    ],
+    [
+      'a number of no end',
+      `${outage}region: { settings: { proxy: { maximumFilters: .inf } } }\n`,
+      'region.settings.proxy.maximumFilters: expected a whole number, found Infinity',
+    ],
+    [
+      'a word that an older YAML took for true',
+      `${outage}clients: [{ publish: { retain: yes } }]\n`,
+      'storm.yaml:7:32: clients.0.publish.retain: expected true or false, found "yes"',
+    ],
+    [
       'a version that does not exist',
       `${outage}clients: [{ version: 6 }]\n`,
       'storm.yaml:7:22: clients.0.version: 6 is not known. allowed: "3.1", "3.1.1", 5',

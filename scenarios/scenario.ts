@@ -14,7 +14,7 @@ import { serviceProfileNames } from '../model/service-profiles.ts'
 import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
 import { notPromised, volumeKinds } from '../model/volume/kinds.ts'
 import { faultSchema, type PlainFault } from './fault-schema.ts'
-import { choice, describe, duration, integer, strict, unknownKey, wholeSeconds } from './fields.ts'
+import { choice, describe, duration, integer, strict, trueOrFalse, unknownKey, wholeSeconds } from './fields.ts'
 
 const period = duration.refine((periodMs) => periodMs >= 1, { error: 'a period must be 1ms or more' })
 /**
@@ -36,26 +36,36 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
   'topicAliasMaximum',
   'topicAliasesToClient',
 ])
-/** What goes over the wire in two bytes. */
+/** What goes over the wire in two bytes, and in four; and the others. */
 const TWO_BYTES: ReadonlySet<string> = new Set(['receiveMaximum', 'topicAliasMaximum', 'topicAliasesToClient', 'maximumKeepaliveSeconds'])
+const FOUR_BYTES: ReadonlySet<string> = new Set(['leaseMs', 'sessionLeaseMs', 'ttlSeconds'])
+
+function settingSchema(name: string, value: unknown): z.ZodOptional<z.ZodNumber> {
+  const [most, bytes] = TWO_BYTES.has(name)
+    ? [0xffff, 'two bytes']
+    : FOUR_BYTES.has(name)
+      ? [0xffff_ffff, 'four bytes']
+      : [Number.MAX_SAFE_INTEGER, 'a number without loss']
+  const tooMuch = ({ input }: { readonly input?: unknown }) => `must be ${most} or less, to fit into ${bytes}: ${describe(input)}`
+  const kind = `a whole number${name.endsWith('Ms') ? ' of milliseconds' : ''}`
+  return z
+    .int({
+      error: (issue) => (issue.code === 'too_big' ? tooMuch(issue) : `expected ${kind}, found ${describe(issue.input)}`),
+      abort: true,
+    })
+    .min(MAY_BE_ZERO.has(name) ? 0 : 1, {
+      error: ({ input }) => (Number(input) < 0 ? `cannot be negative: ${describe(input)}` : `must be 1 or more: ${describe(input)}`),
+    })
+    .max(most, { error: tooMuch })
+    .optional()
+    .describe(`Default ${value}.`)
+}
 
 const optionalNumbers = <T extends object>(defaults: T) =>
   strict(
-    Object.fromEntries(
-      Object.entries(defaults).map(([name, value]) => [
-        name,
-        z
-          .number({ error: (issue) => `expected a number${name.endsWith('Ms') ? ' of milliseconds' : ''}, found ${describe(issue.input)}` })
-          .min(MAY_BE_ZERO.has(name) ? 0 : 1, {
-            error: ({ input }) => (Number(input) < 0 ? `cannot be negative: ${describe(input)}` : `must be 1 or more: ${describe(input)}`),
-          })
-          .max(TWO_BYTES.has(name) ? 65_535 : Number.MAX_VALUE, {
-            error: ({ input }) => `must be 65535 or less, to fit into two bytes: ${describe(input)}`,
-          })
-          .optional()
-          .describe(`Default ${value}.`),
-      ]),
-    ) as { [K in keyof T]: z.ZodOptional<z.ZodNumber> },
+    Object.fromEntries(Object.entries(defaults).map(([name, value]) => [name, settingSchema(name, value)])) as {
+      [K in keyof T]: z.ZodOptional<z.ZodNumber>
+    },
   )
 
 const optionalFlag = (value: boolean) =>
@@ -144,7 +154,7 @@ const publishSchema = strict({
   qos: qos.default(1),
   every: period.prefault('1s'),
   payloadBytes: integer(10, 65_536).default(64),
-  retain: z.boolean().default(false),
+  retain: trueOrFalse.default(false),
   expiry: wholeSeconds(1, YEAR_SECONDS)
     .optional()
     .describe('MQTT 5: how long each message may wait for a subscriber (Message Expiry Interval).'),
@@ -166,12 +176,12 @@ const subscribeSchema = strict({
   again: period
     .optional()
     .describe('How often the client subscribes again while it is connected, which has the retained messages sent again.'),
-  noLocal: z.boolean().default(false).describe('MQTT 5: what the client itself publishes does not come back to it.'),
+  noLocal: trueOrFalse.default(false).describe('MQTT 5: what the client itself publishes does not come back to it.'),
 })
 
 const willSchema = strict({
   qos: qos.default(1),
-  retain: z.boolean().default(false),
+  retain: trueOrFalse.default(false),
   delay: wholeSeconds(0, YEAR_SECONDS).prefault('0s').describe('MQTT 5: how long after the connection ended it is published.'),
 })
 
@@ -189,7 +199,7 @@ const clientGroupSchema = strict({
   count: integer(1, 10_000).default(100),
   profile: choice(profileNames).default('recommended').describe('Whose reconnect habits these clients have.'),
   version: version.default(5),
-  cleanStart: z.boolean().default(false),
+  cleanStart: trueOrFalse.default(false),
   sessionExpiry: wholeSeconds(0, YEAR_SECONDS).optional().describe('MQTT 5: how long the session outlives its connection. Default 1h.'),
   keepalive: wholeSeconds(1, 65_535).optional().describe('That of the profile where it is left out.'),
   access: choice(['public', 'vpc'])
@@ -200,8 +210,7 @@ const clientGroupSchema = strict({
     .describe(
       'How long an address that DNS gave is used: for its TTL, longer while no DNS server answers, the first one for ever, all of them for ever. That of the profile where it is left out.',
     ),
-  leavesSocketsOpen: z
-    .boolean()
+  leavesSocketsOpen: trueOrFalse
     .default(false)
     .describe(
       'A connection that such a client gives up stays open, as with a device that changed its network: its proxy hears nothing of it.',

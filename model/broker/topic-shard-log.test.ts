@@ -120,6 +120,24 @@ describe('a retained message', () => {
     expect(link.texts(2)).toEqual([])
   })
 
+  test('is due by retain handling 1 where the subscription is new here, whatever the session’s list said, and only then [MQTT-3.3.1-10]', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'a', text: 'kept', retain: true })
+    const ifNew = subscription('a', 1, { retainHandling: 1 })
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('b'), ifNew, subscription('$share/g/a', 1, { retainHandling: 1 })])
+    expect(link.texts(1)).toEqual(['kept'])
+    stage.attach(link, 's', 1, [ifNew])
+    stage.newOwner()
+    const back = new StageLink()
+    stage.acknowledge(link, 1, 1)
+    stage.attach(back, 's', 2, [{ ...ifNew, qos: 2 }], { epoch: 2 })
+    expect(back.delivered.get(2)).toMatchObject([{ sequence: 1 }])
+    stage.attach(back, 's', 2, [], { epoch: 2 })
+    stage.attach(back, 's', 2, [ifNew], { epoch: 2 })
+    expect(back.delivered.get(2)).toMatchObject([{ sequence: 1 }, { sequence: 2 }])
+  })
+
   test('has a place in the queue that is durable before it leaves, and a repeated call does not send it again', () => {
     const stage = new ShardStage()
     stage.publish('p', { topic: 'a', text: 'kept', retain: true })

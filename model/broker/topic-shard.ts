@@ -10,6 +10,7 @@ import type { ServiceSettings } from '../settings.ts'
 import type { Volume } from '../volume/volume.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message, MessageOf } from '../wire/messages.ts'
+import { parseShared } from '../wire/topic.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { DeliveryBatch } from './delivery-batch.ts'
 import { type MessageHead, peekMessage, readMessages } from './message-index.ts'
@@ -397,7 +398,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
   }
 
   private adopt(request: MessageOf<'attach'>, queue: SessionQueue | undefined): void {
-    const { clientId, incarnation, epoch, version, subscriptions, sendRetained } = request
+    const { clientId, incarnation, epoch, version, subscriptions } = request
+    const sendRetained = withThoseNewHere(request, queue)
     if (sendRetained.length === 0 && queue?.hasSubscriptions(subscriptions)) {
       queue.epoch = epoch
       queue.version = version
@@ -498,4 +500,19 @@ export class TopicShard implements Shard, QueueFeederOwner {
       this.feeder.drain(queue)
     }
   }
+}
+
+/**
+ * Retain handling 1 is also decided here [MQTT-3.3.1-10]: the session's list is written before its topic shards answer, so that a subscription may stand there whose SUBSCRIBE
+ * was cut off before this shard heard of it. It comes with a later connection, and for the client it did not exist.
+ */
+function withThoseNewHere({ subscriptions, sendRetained }: MessageOf<'attach'>, queue: SessionQueue | undefined): readonly string[] {
+  const due = subscriptions.filter(
+    ({ filter, retainHandling }) =>
+      retainHandling === 1 &&
+      !sendRetained.includes(filter) &&
+      parseShared(filter) === undefined &&
+      queue?.subscriptions.some((known) => known.filter === filter) !== true,
+  )
+  return due.length === 0 ? sendRetained : [...sendRetained, ...due.map(({ filter }) => filter)]
 }

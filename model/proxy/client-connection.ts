@@ -13,6 +13,7 @@ import type { Connect, Disconnect, Packet, ProtocolVersion } from '../wire/packe
 import { ConnectedSession } from './connected-session.ts'
 import { Farewell } from './farewell.ts'
 import { encodeConnack, type Handshake, judgeConnect } from './handshake.ts'
+import { type Holding, holding } from './holding.ts'
 import { Outlet } from './outlet.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { connackCode, reason } from './reasons.ts'
@@ -38,6 +39,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   willAtEnd: 'discarded' | 'due' = 'discarded'
   /** The session was there before this connection. */
   wasResumed = false
+  /** When the client last said something; before its CONNECT is there, when it came. */
   private lastReceivedMs: number
   /** Silence after which the client counts as gone, in ms; 0: never. */
   private silenceLimitMs = 0
@@ -51,7 +53,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   private early: Packet[] = []
   /** Undefined before CONNACK. */
   private session: ConnectedSession | undefined
-  private held = false
+  /** Of `holding`, all that apply. */
+  private held = 0
 
   constructor(context: ProxyContext, connection: Connection, handle: number) {
     this.context = context
@@ -65,8 +68,9 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   // The socket
 
   onData(_connection: Connection, bytes: Buffer): void {
-    this.lastReceivedMs = this.context.host.nowMs()
     this.reader.read(bytes, this)
+    // Section 3.1.4 counts the time until CONNECT from the connection's beginning, whatever comes in between.
+    if (this.state !== 'awaiting-connect') this.lastReceivedMs = this.context.host.nowMs()
   }
 
   onDrain(): void {
@@ -88,7 +92,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
       case 'opening-session':
         // A client may send before CONNACK (section 3.1.4); it waits here, and soon in the client's own buffers.
         this.early.push(packet)
-        if (this.early.length > EARLY_PACKETS_LIMIT) this.hold()
+        if (this.early.length > EARLY_PACKETS_LIMIT) this.hold(holding.early)
         break
       case 'connected':
         this.session!.onPacket(packet)
@@ -157,7 +161,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
     this.flush()
     const early = this.early
     this.early = []
-    this.readOn()
+    this.readOn(holding.early)
     for (const packet of early) if (!this.isClosed()) session.onPacket(packet)
   }
 
@@ -255,10 +259,6 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
     return this.context.domainOf(shard)
   }
 
-  refreshRoutes(): void {
-    this.context.refreshRoutes()
-  }
-
   /** The session was closed or ended meanwhile, as for one whose proxy was out of reach; nobody has taken it over. */
   sessionLost(): void {
     this.disconnect(reason.serverBusy, 'session lost')
@@ -272,7 +272,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   checkSilence(nowMs: number): void {
     if (this.state === 'awaiting-connect') {
       if (nowMs - this.lastReceivedMs > this.context.settings.proxy.connectTimeoutMs) this.finish('no CONNECT in time', 'reset')
-    } else if (this.silenceLimitMs > 0 && !this.held && nowMs - this.lastReceivedMs > this.silenceLimitMs) {
+    } else if (this.silenceLimitMs > 0 && this.held === 0 && nowMs - this.lastReceivedMs > this.silenceLimitMs) {
       this.disconnect(reason.keepAliveTimeout, 'keepalive timeout [MQTT-3.1.2-22]')
     }
   }
@@ -320,15 +320,16 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   }
 
   /** Stops reading: the client has to wait. */
-  hold(): void {
-    if (this.held) return
-    this.held = true
-    this.connection.pause()
+  hold(why: Holding): void {
+    if (this.held === 0) this.connection.pause()
+    this.held |= why
   }
 
-  readOn(): void {
-    if (!this.held) return
-    this.held = false
+  /** Reads again, where nothing else stands against it. */
+  readOn(why: Holding): void {
+    if ((this.held & why) === 0) return
+    this.held &= ~why
+    if (this.held !== 0) return
     // While it was not read, nobody can say that it was silent.
     this.lastReceivedMs = this.context.host.nowMs()
     this.connection.resume()

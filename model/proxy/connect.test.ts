@@ -224,6 +224,27 @@ describe('CONNECT', () => {
     expect(waitedMs).toBeLessThan(stage.settings.proxy.connectTimeoutMs + stage.settings.proxy.pingIntervalMs + 200)
   })
 
+  test('must come in time, whatever comes instead of it: the time counts from the connection’s beginning', () => {
+    const stage = new Stage()
+    const slow = stage.open()
+    const openedAtMs = slow.nowMs
+    const { connectTimeoutMs, pingIntervalMs } = stage.settings.proxy
+    for (const byte of encodePacket({ type: 'connect', version: 4, clientId: 'slow', cleanStart: true, keepAliveSeconds: 0 }, 4)) {
+      if (slow.closed !== undefined) break
+      slow.sendBytes(Buffer.from([byte]))
+      stage.run(connectTimeoutMs / 4)
+    }
+    expect(slow.closed!.atMs - openedAtMs).toBeLessThan(connectTimeoutMs + pingIntervalMs + 200)
+    expect(slow.received).toEqual([])
+    // What came in time is no ground to close a client later, with the keepalive counted from its CONNECT.
+    const punctual = stage.open()
+    stage.run(connectTimeoutMs - 1000)
+    punctual.connect({ keepAliveSeconds: 2 })
+    stage.until(() => punctual.connack !== undefined, 'CONNACK')
+    stage.run(2000)
+    expect(punctual.closed).toBeUndefined()
+  })
+
   test('may be followed by packets before the CONNACK: they are handled, in order, after it [MQTT-3.1.4-5] [MQTT-3.2.0-1]', () => {
     const stage = new Stage()
     const client = stage.dial({ version: 5, clientId: 'eager' })

@@ -6,16 +6,30 @@ import { appended, NONE } from '../small-list.ts'
 import { SmallMap } from '../small-map.ts'
 import type { AppendStream } from './publish-lane.ts'
 
+/** A QoS 2 publish of this connection, until PUBCOMP or a PUBREC that refuses has left. */
+export interface Exchange {
+  state: 'storing' | 'acknowledged' | 'refused' | 'releasing'
+  /** 0 before the session shard has said it, and of what was refused. */
+  messageId: number
+  /** What each of its PUBRECs says, whenever it may leave; undefined until that is decided. */
+  reasonCode: number | undefined
+  /** Of the PUBLISH, and of each repetition that came before `reasonCode` was there. */
+  slots: Slot[]
+}
+
 /** The place of one publish's acknowledgement. */
 export interface Slot {
   readonly packetId: number
+  /** Undefined for QoS 1. */
+  readonly exchange: Exchange | undefined
   /** Undefined until the topic shard has answered. */
   reasonCode: number | undefined
 }
 
 interface ReadyAcknowledgement {
-  readonly kind: 'puback' | 'pubrec'
   readonly packetId: number
+  /** Of a PUBREC; undefined with a PUBACK. */
+  readonly exchange: Exchange | undefined
   readonly reasonCode: number
 }
 
@@ -44,22 +58,27 @@ export class Inbound {
     for (const stream of this.streams.values()) stream.abandoned = true
   }
 
-  received(packetId: number, qos: 1 | 2): Slot {
-    const slot: Slot = { packetId, reasonCode: undefined }
-    if (qos === 1) this.pubacks = appended(this.pubacks, slot)
-    else this.pubrecs = appended(this.pubrecs, slot)
+  receivedQoS1(packetId: number): Slot {
+    const slot: Slot = { packetId, exchange: undefined, reasonCode: undefined }
+    this.pubacks = appended(this.pubacks, slot)
+    return slot
+  }
+
+  receivedQoS2(packetId: number, exchange: Exchange): Slot {
+    const slot: Slot = { packetId, exchange, reasonCode: undefined }
+    this.pubrecs = appended(this.pubrecs, slot)
     return slot
   }
 
   /** Takes out the next acknowledgement that may leave. */
   takeReady(): ReadyAcknowledgement | undefined {
-    return takeHead('puback', this.pubacks) ?? takeHead('pubrec', this.pubrecs)
+    return takeHead(this.pubacks) ?? takeHead(this.pubrecs)
   }
 }
 
-function takeHead(kind: ReadyAcknowledgement['kind'], slots: Slot[]): ReadyAcknowledgement | undefined {
+function takeHead(slots: Slot[]): ReadyAcknowledgement | undefined {
   const head = slots[0]
   if (head?.reasonCode === undefined) return undefined
   slots.shift()
-  return { kind, packetId: head.packetId, reasonCode: head.reasonCode }
+  return { packetId: head.packetId, exchange: head.exchange, reasonCode: head.reasonCode }
 }

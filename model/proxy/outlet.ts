@@ -1,12 +1,17 @@
 /**
  * What leaves for one client, and when: nothing but while the owner of its session has confirmed the connection in the present term and holds its word. What is ready
- * meanwhile waits here, CONNACK first [MQTT-3.2.0-1]; messages also wait for room in the connection.
+ * meanwhile waits here, CONNACK first [MQTT-3.2.0-1]; messages also wait for room in the connection. Answers do not; but a client with too many answers that it does not
+ * take, or that wait here, is not read until they have left.
  */
 import { emit } from '../events.ts'
 import type { Connection } from '../host.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { holding } from './holding.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import type { SubscriberPorts } from './subscriber.ts'
+
+/** So many packets are owed to a client that is still read. */
+const OWED_LIMIT = 100
 
 export class Outlet implements SubscriberPorts {
   /** The term of the session's shard in which its owner last confirmed this connection. */
@@ -18,6 +23,8 @@ export class Outlet implements SubscriberPorts {
   /** Answers that wait for the session's word. */
   private answers: Buffer[] | undefined
   private backedUp = false
+  /** Packets written since there was no room. */
+  private writtenWithoutRoom = 0
   private suspended = false
 
   constructor(context: ProxyContext, client: ClientConnection, connection: Connection) {
@@ -27,11 +34,24 @@ export class Outlet implements SubscriberPorts {
   }
 
   write(bytes: Buffer): void {
+    if (this.backedUp) {
+      this.writtenWithoutRoom++
+      this.holdBack()
+    }
     if (!this.connection.write(bytes)) this.backedUp = true
   }
 
   onDrain(): void {
     this.backedUp = false
+    this.writtenWithoutRoom = 0
+    this.holdBack()
+  }
+
+  /** Reads from the client or not, by how much is owed to it. */
+  private holdBack(): void {
+    if (!this.client.isConnected) return
+    if (this.writtenWithoutRoom + (this.answers?.length ?? 0) > OWED_LIMIT) this.client.hold(holding.answers)
+    else this.client.readOn(holding.answers)
   }
 
   canSend(): boolean {
@@ -80,6 +100,7 @@ export class Outlet implements SubscriberPorts {
   addAnswer(answer: Buffer): void {
     if (this.answers === undefined) this.answers = [answer]
     else this.answers.push(answer)
+    this.holdBack()
   }
 
   /** Asks `open` first. */
@@ -88,6 +109,7 @@ export class Outlet implements SubscriberPorts {
     if (answers === undefined) return
     this.answers = undefined
     for (const answer of answers) this.write(answer)
+    this.holdBack()
   }
 
   // What the subscriber asks for

@@ -21,7 +21,6 @@ export interface ProxyContext {
   laneOf(shard: number): PublishLane
   acknowledge(shard: number, handle: number, sequence: number): void
   received(shard: number, handle: number, sequence: number): void
-  refreshRoutes(): void
   newClientId(): string
   /** The connection is over; what the region has to know of it is told. `told`: its session shard knows. */
   onClosed(client: ClientConnection, told?: () => void): void

@@ -22,6 +22,7 @@ import { reason } from './reasons.ts'
 import { RulesFollower } from './rules-follower.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
+import { ShardRetries } from './shard-retries.ts'
 
 export interface ProxyConfig {
   readonly counts: ShardCounts
@@ -38,7 +39,6 @@ export function bootProxy(config: ProxyConfig): Boot {
 
 /** Sessions named in one `resumeSessions`. */
 const RESUME_BATCH = 500
-const RESUME_RETRY_MS = 200
 
 class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   readonly host: Host
@@ -66,10 +66,10 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.quotas = config.rules.quotas
     const { proxy } = config.settings
     this.brokers = new BrokerLinks(host, config.settings, this)
-    this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => new ShardDomain(shard, host.nowMs()))
-    this.lanes = this.domains
-      .slice(0, config.counts.topicShards)
-      .map((domain) => new PublishLane(host, domain, proxy.requestTimeoutMs, () => this.refreshRoutes()))
+    this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => {
+      return new ShardDomain(shard, host.nowMs(), new ShardRetries(host, shard, () => this.routes.refreshNow()))
+    })
+    this.lanes = this.domains.slice(0, config.counts.topicShards).map((domain) => new PublishLane(domain, proxy.requestTimeoutMs))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
     this.closings = new SessionClosings(proxy.requestTimeoutMs)
     this.follower = new RulesFollower(host, config.consoles, config.rules, config.settings.console, () => this.onRules())
@@ -132,10 +132,6 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.domains[shard]!.broker?.received(shard, handle, sequence)
   }
 
-  refreshRoutes(): void {
-    this.routes.refreshNow()
-  }
-
   newClientId(): string {
     const random = this.host.random('assigned client ids')
     return `auto-${this.host.machine}-${this.host.bootId}-${this.nextHandle}-${random.below(0x7fff_ffff).toString(36)}`
@@ -168,7 +164,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     for (const domain of this.domains) {
       if (domain.broker !== broker) continue
       if (!domain.isServedBy(broker)) {
-        if (broker.serving.has(domain.shard)) this.refreshRoutes()
+        if (broker.serving.has(domain.shard)) this.routes.refreshNow()
         continue
       }
       domain.lastReachedMs = broker.lastPingSentMs
@@ -226,6 +222,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
 
   private newTerm(domain: ShardDomain): void {
     domain.term++
+    domain.retries.onTerm()
     if (isTopicShard(this.counts, domain.shard)) this.lanes[domain.shard]!.restart()
     else {
       this.resume(domain)
@@ -250,10 +247,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       (outcome) => {
         if (domain.term !== term) return
         if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
-          this.refreshRoutes()
-          this.host.setTimer(RESUME_RETRY_MS, () => {
-            if (domain.term === term) this.resume(domain)
-          })
+          domain.retries.later(this, () => this.resume(domain))
           return
         }
         const superseded = new Set(outcome.message.superseded)

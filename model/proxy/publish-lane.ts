@@ -1,9 +1,8 @@
 /**
  * All appends of one proxy to one topic shard, in order. They are sent without waiting for each other; when one has no definite answer, everything
- * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence), and
+ * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then: the first by itself, the others once it has its answer. The shard knows repetitions by (client, epoch, sequence), and
  * those of a QoS 2 message that a later connection sends again by (client, message id).
  */
-import type { Host, Timer } from '../host.ts'
 import { appended } from '../small-list.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { ShardDomain } from './shard-domain.ts'
@@ -38,24 +37,19 @@ interface Entry {
   answered: boolean
 }
 
-const RETRY_MS = 200
-
 export class PublishLane {
-  private readonly host: Host
   private readonly domain: ShardDomain
   private readonly timeoutMs: number
-  private readonly onTrouble: () => void
   private entries: Entry[] = []
   /** How many of `entries` have been sent in the present attempt. */
   private sent = 0
   private attempt = 0
-  private retryTimer: Timer | undefined
+  /** Sent alone, to find out whether the shard answers. */
+  private probe: Entry | undefined
 
-  constructor(host: Host, domain: ShardDomain, timeoutMs: number, onTrouble: () => void) {
-    this.host = host
+  constructor(domain: ShardDomain, timeoutMs: number) {
     this.domain = domain
     this.timeoutMs = timeoutMs
-    this.onTrouble = onTrouble
   }
 
   append(append: Append): void {
@@ -68,21 +62,32 @@ export class PublishLane {
     if (this.domain.up) this.domain.broker!.link.notify({ name: 'publish', ...message })
   }
 
-  /** The shard has a new owner, or its link is up again. */
+  /** The shard has a new owner, or its link is up again; or it answers again. */
   restart(): void {
-    this.retryTimer?.cancel()
-    this.retryTimer = undefined
-    this.attempt++
-    this.entries = this.entries.filter((entry) => !entry.answered && !entry.append.stream.abandoned)
-    this.sent = 0
+    this.probe = undefined
+    this.startOver()
     this.send()
   }
 
+  /** The owner at hand had no definite answer last time. */
+  private retry(): void {
+    this.startOver()
+    this.probe = this.entries[0]
+    this.send()
+  }
+
+  private startOver(): void {
+    this.attempt++
+    this.entries = this.entries.filter((entry) => !entry.answered && !entry.append.stream.abandoned)
+    this.sent = 0
+  }
+
   private send(): void {
-    if (!this.domain.up || this.retryTimer !== undefined) return
+    if (!this.domain.up || this.domain.retries.isWaiting(this)) return
     const { link } = this.domain.broker!
     const { attempt } = this
-    while (this.sent < this.entries.length) {
+    const end = this.probe === undefined ? this.entries.length : Math.min(1, this.entries.length)
+    while (this.sent < end) {
       const entry = this.entries[this.sent++]!
       const { stream, sequence, messageId, openFrom, message } = entry.append
       const { clientId, epoch, confirmed } = stream
@@ -101,8 +106,10 @@ export class PublishLane {
         const answer = outcome.kind === 'reply' ? outcome.message : undefined
         const definite =
           answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
+        const isProbe = entry === this.probe && attempt === this.attempt
         if (definite) this.settle(entry, answer.outcome as AppendResult, answer.matched)
-        else if (attempt === this.attempt && !entry.answered) this.retryLater()
+        else if (attempt === this.attempt && (isProbe || !entry.answered)) this.retryLater()
+        if (definite && isProbe) this.restart()
       })
     }
   }
@@ -129,8 +136,6 @@ export class PublishLane {
   }
 
   private retryLater(): void {
-    if (this.retryTimer !== undefined) return
-    this.onTrouble()
-    this.retryTimer = this.host.setTimer(RETRY_MS, () => this.restart())
+    this.domain.retries.later(this, () => this.retry())
   }
 }

@@ -13,22 +13,14 @@ import { encodeAcknowledgement } from '../wire/mqtt-codec.ts'
 import type { Publish } from '../wire/packets.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { reasonOf } from './handshake.ts'
-import { Inbound, type Slot } from './inbound.ts'
+import { holding } from './holding.ts'
+import { type Exchange, Inbound, type Slot } from './inbound.ts'
 import { MessageRate } from './message-rate.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { REFUSALS_FROM, reason } from './reasons.ts'
 import { ReceivedPublishes } from './received-publishes.ts'
 import { encodePublication } from './stored-message.ts'
 import { AliasesFromClient } from './topic-aliases.ts'
-
-/** A QoS 2 publish of this connection, until PUBCOMP leaves. */
-interface Exchange {
-  state: 'storing' | 'acknowledged' | 'releasing'
-  /** 0 before the session shard has said it, and of what was refused. */
-  messageId: number
-  /** Of the PUBLISH, and of each repetition that came before PUBREC left. */
-  slots: Slot[]
-}
 
 export class Publishing {
   private readonly context: ProxyContext
@@ -67,7 +59,7 @@ export class Publishing {
     const refusal = this.refusalOf(packet, topic)
     if (refusal !== undefined) this.refuse(packet, topic, refusal)
     else if (packet.qos === 0) this.passOn(packet, topic)
-    else if (packet.qos === 1) this.append(packet, topic, this.inbound.received(packet.packetId, 1), 0, 0)
+    else if (packet.qos === 1) this.append(packet, topic, this.inbound.receivedQoS1(packet.packetId), 0, 0)
     else this.receive(packet, topic)
   }
 
@@ -104,7 +96,7 @@ export class Publishing {
     }
     if (isNew) this.quotaUsed++
     // A client of 3.x knows no such limit: it waits.
-    if (this.client.version !== 5 && this.waitingForUs >= receiveMaximum) this.client.hold()
+    if (this.client.version !== 5 && this.waitingForUs >= receiveMaximum) this.client.hold(holding.publishes)
     return true
   }
 
@@ -125,7 +117,7 @@ export class Publishing {
     const tooLarge = reasonCode === reason.quotaExceeded
     // 3.x has no word for a refusal [v3.1.1 MQTT-3.3.5-2]; for QoS 0 there is none either, and only what costs us is worth the connection.
     if (packet.qos === 0 ? tooLarge : client.version !== 5) client.disconnect(reasonCode, `publish to ${topic} refused: ${reasonCode}`)
-    else if (packet.qos === 1) this.answer(this.inbound.received(packet.packetId, 1), reasonCode)
+    else if (packet.qos === 1) this.answer(this.inbound.receivedQoS1(packet.packetId), reasonCode)
     else if (packet.qos === 2) this.refuseExchange(packet.packetId, reasonCode)
   }
 
@@ -173,12 +165,13 @@ export class Publishing {
   // QoS 2
 
   private sessionsIds(): ReceivedPublishes {
-    this.received ??= new ReceivedPublishes(this.context.host, this.context.settings.proxy.requestTimeoutMs, this.client)
+    this.received ??= new ReceivedPublishes(this.context.settings.proxy.requestTimeoutMs, this.client)
     return this.received
   }
 
   private begin(packetId: number): Exchange {
-    const exchange: Exchange = { state: 'storing', messageId: 0, slots: [this.inbound.received(packetId, 2)] }
+    const exchange: Exchange = { state: 'storing', messageId: 0, reasonCode: undefined, slots: [] }
+    exchange.slots = [this.inbound.receivedQoS2(packetId, exchange)]
     this.exchanges ??= new SmallMap()
     this.exchanges.set(packetId, exchange)
     return exchange
@@ -201,9 +194,10 @@ export class Publishing {
       this.client.disconnect(reason.protocolError, 'PUBLISH with a packet id whose PUBREL is not answered yet [MQTT-4.3.3-6]')
       return
     }
-    const slot = this.inbound.received(packetId, 2)
-    if (exchange.state === 'storing') exchange.slots.push(slot)
-    else this.answer(slot, reason.success)
+    const slot = this.inbound.receivedQoS2(packetId, exchange)
+    // What is decided may still wait for an earlier PUBREC to leave [MQTT-4.6.0-3], or for the session's word.
+    if (exchange.reasonCode === undefined) exchange.slots.push(slot)
+    else this.answer(slot, exchange.reasonCode)
   }
 
   onPubrel(packetId: number): void {
@@ -214,7 +208,8 @@ export class Publishing {
     }
     if (exchange !== undefined) exchange.state = 'releasing'
     this.releasing++
-    if (this.client.version !== 5 && this.waitingForUs >= this.context.settings.proxy.receiveMaximum) this.client.hold()
+    // No Receive Maximum counts PUBRELs whose packet ids are not known here.
+    if (this.waitingForUs > this.context.settings.proxy.receiveMaximum) this.client.hold(holding.publishes)
     this.sessionsIds().release(packetId, exchange?.messageId ?? 0, () => {
       this.releasing--
       this.end(packetId)
@@ -227,6 +222,7 @@ export class Publishing {
   // Acknowledgements
 
   private settle(exchange: Exchange, reasonCode: number): void {
+    exchange.reasonCode = reasonCode
     for (const slot of exchange.slots) slot.reasonCode = reasonCode
     exchange.slots = []
     this.client.flush()
@@ -241,26 +237,39 @@ export class Publishing {
   sendAcknowledgements(): void {
     const { inbound, client } = this
     for (let ready = inbound.takeReady(); ready !== undefined; ready = inbound.takeReady()) {
-      const { kind, packetId, reasonCode } = ready
-      if (kind === 'puback') this.quotaUsed--
-      else if (reasonCode >= REFUSALS_FROM) this.end(packetId)
-      else this.acknowledged(packetId)
-      client.write(encodeAcknowledgement(kind, packetId, reasonCode, client.version))
+      const { packetId, exchange, reasonCode } = ready
+      if (exchange === undefined) {
+        this.quotaUsed--
+        client.write(encodeAcknowledgement('puback', packetId, reasonCode, client.version))
+      } else if (this.mayBeAnswered(packetId, exchange)) {
+        if (reasonCode >= REFUSALS_FROM) this.refused(packetId, exchange)
+        else exchange.state = 'acknowledged'
+        client.write(encodeAcknowledgement('pubrec', packetId, reasonCode, client.version))
+      }
     }
     this.readOn()
+  }
+
+  /**
+   * Whether a PUBREC, which may have waited behind another while an earlier one of its exchange left, still says something: not after PUBREL, and not once the packet id
+   * stands for another message, whose PUBREC the client would take it for.
+   */
+  private mayBeAnswered(packetId: number, exchange: Exchange): boolean {
+    if (exchange.state === 'releasing') return false
+    return exchange.state !== 'refused' || this.exchanges?.get(packetId) === undefined
+  }
+
+  private refused(packetId: number, exchange: Exchange): void {
+    if (exchange.state !== 'refused') this.end(packetId)
+    exchange.state = 'refused'
   }
 
   private end(packetId: number): void {
     if (this.exchanges?.delete(packetId) === true) this.quotaUsed--
   }
 
-  private acknowledged(packetId: number): void {
-    const exchange = this.exchanges?.get(packetId)
-    if (exchange?.state === 'storing') exchange.state = 'acknowledged'
-  }
-
   private readOn(): void {
-    if (this.waitingForUs < this.context.settings.proxy.receiveMaximum / 2) this.client.readOn()
+    if (this.waitingForUs < this.context.settings.proxy.receiveMaximum / 2) this.client.readOn(holding.publishes)
   }
 
   /** The session's shard has a new owner, or a new link to it. */

@@ -112,6 +112,76 @@ describe('a QoS 2 publish', () => {
     expect([client.closed, client.of('pubrec').length, stage.stored('a')]).toEqual([undefined, 1, ['x']])
   })
 
+  describe('that is repeated while its PUBREC waits for an earlier one is answered like the first, and holds up none that follow [MQTT-4.3.3-10] [MQTT-4.6.0-3]', () => {
+    /** Something to publish at a shard that is away for a while, and at one that answers at once. */
+    const begun = (version: ProtocolVersion, maximumPayloadBytes = 65_536) => {
+      const stage = new Stage({ settings: { proxy: { maximumPayloadBytes } } })
+      const client = stage.connect(keeping(version, 'timed'))
+      const owner = stage.ownerOf(stage.sessionShardOf('timed'))
+      const shards = Array.from({ length: stage.plan.shardCount / 2 }, (_, shard) => shard)
+      const away = shards.find((shard) => stage.ownerOf(shard) !== owner)!
+      const atHand = shards.find((shard) => stage.ownerOf(shard) === owner)!
+      stage.crash(stage.ownerOf(away))
+      return { stage, client, slow: stage.topicOn(away), fast: stage.topicOn(atHand) }
+    }
+
+    test.each(versions)('stored, in version %i', (version) => {
+      const { stage, client, slow, fast } = begun(version)
+      const [one, two] = [client.publish(slow, '1', 2), client.publish(fast, '2', 2)]
+      stage.run(500)
+      expect(stage.stored(fast)).toEqual(['2'])
+      for (const dup of [true, false]) client.publish(fast, '2', 2, { packetId: two, dup })
+      const three = client.publish(fast, '3', 2)
+      came(stage, client, 'pubrec', 5)
+      expect(client.of('pubrec').map(({ packetId, reasonCode }) => [packetId, reasonCode])).toEqual(
+        [one, two, two, two, three].map((packetId) => [packetId, 0]),
+      )
+      expect(stage.stored(fast)).toEqual(['2', '3'])
+    })
+
+    test('refused', () => {
+      const { stage, client, slow, fast } = begun(5, 3)
+      const [one, two] = [client.publish(slow, '1', 2), client.publish(fast, 'too long', 2)]
+      stage.run(500)
+      client.publish(fast, 'too long', 2, { packetId: two, dup: true })
+      const three = client.publish(fast, '3', 2)
+      came(stage, client, 'pubrec', 4)
+      expect(client.of('pubrec').map(({ packetId, reasonCode }) => [packetId, reasonCode])).toEqual([
+        [one, 0],
+        [two, 0x97],
+        [two, 0x97],
+        [three, 0],
+      ])
+      // What was refused does not count any more, and its packet id is free.
+      client.publish(fast, '4', 2, { packetId: two })
+      came(stage, client, 'pubrec', 5)
+      expect(stage.stored(fast)).toEqual(['3', '4'])
+    })
+  })
+
+  test('is not answered for one before it: a PUBREC that waited, for a packet id that was released and is in use again, does not leave', () => {
+    const stage = new Stage()
+    const client = stage.connect(keeping(4, 'timed'))
+    const owner = stage.ownerOf(stage.sessionShardOf('timed'))
+    const shards = Array.from({ length: stage.plan.shardCount / 2 }, (_, shard) => shard)
+    const away = shards.find((shard) => stage.ownerOf(shard) !== owner)!
+    const fast = stage.topicOn(shards.find((shard) => stage.ownerOf(shard) === owner)!)
+    const slow = stage.topicOn(away)
+    // The PUBREC of the repetition stands behind that of `late`, and that of the PUBLISH before it.
+    const packetId = client.publish(fast, 'first', 2)
+    came(stage, client, 'pubrec')
+    stage.crash(stage.ownerOf(away))
+    const late = client.publish(slow, 'late', 2)
+    client.publish(fast, 'first', 2, { packetId, dup: true })
+    client.acknowledge('pubrel', packetId)
+    came(stage, client, 'pubcomp')
+    client.publish(slow, 'second', 2, { packetId })
+    came(stage, client, 'pubrec', 3)
+    stage.run(3000)
+    expect(client.of('pubrec').map((packet) => packet.packetId)).toEqual([packetId, late, packetId])
+    expect([stage.stored(fast), stage.stored(slow)]).toEqual([['first'], ['late', 'second']])
+  })
+
   describe('goes on through another proxy', () => {
     test('after PUBLISH, whether PUBREC was lost or not yet sent', () => {
       const stage = new Stage()

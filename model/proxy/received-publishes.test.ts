@@ -7,6 +7,7 @@ import type { Message, MessageOf } from '../wire/messages.ts'
 import type { BrokerLink } from './broker-links.ts'
 import { ReceivedPublishes } from './received-publishes.ts'
 import { ShardDomain } from './shard-domain.ts'
+import { ShardRetries } from './shard-retries.ts'
 
 type Answer = Parameters<Parameters<ReceivedPublishes['receive']>[1]>[0]
 type Request = MessageOf<'receivePublish'> | MessageOf<'releasePublish'>
@@ -20,7 +21,7 @@ interface Call {
 
 /** A session shard, and all of the way to it. */
 class Stage {
-  readonly domain = new ShardDomain(3, 0)
+  readonly domain: ShardDomain
   readonly link = {
     up: true,
     request: (request: Request, _timeoutMs: number, done: Call['done']) => {
@@ -38,14 +39,17 @@ class Stage {
   readonly publishes: ReceivedPublishes
 
   constructor() {
-    this.domain.broker = { link: this.link } as unknown as BrokerLink
     const host = {
+      nowMs: () => 0,
+      random: () => ({ next: () => 0 }),
       setTimer: (_delayMs: number, callback: () => void) => {
         this.timers.push(callback)
         return { cancel: () => (this.timers = this.timers.filter((timer) => timer !== callback)) }
       },
     } as unknown as Host
-    this.publishes = new ReceivedPublishes(host, 1000, {
+    this.domain = new ShardDomain(3, 0, new ShardRetries(host, 3, () => this.refreshes++))
+    this.domain.broker = { link: this.link } as unknown as BrokerLink
+    this.publishes = new ReceivedPublishes(1000, {
       clientId: 'publisher',
       epoch: 4,
       sessionDomain: this.domain,
@@ -53,9 +57,6 @@ class Stage {
       superseded: () => {
         this.supersededTimes++
         this.closed = true
-      },
-      refreshRoutes: () => {
-        this.refreshes++
       },
     })
   }
@@ -118,13 +119,16 @@ class Stage {
   newTerm(): void {
     this.link.up = true
     this.domain.term++
+    this.domain.retries.onTerm()
     this.publishes.restart()
   }
 
   fireTimers(): void {
-    const timers = this.timers
-    this.timers = []
-    for (const timer of timers) timer()
+    for (const timer of [...this.timers]) {
+      if (!this.timers.includes(timer)) continue // cancelled by one before
+      this.timers = this.timers.filter((other) => other !== timer)
+      timer()
+    }
   }
 }
 

@@ -6,7 +6,6 @@
  * waits until every question before it about its packet id has its answer, and the other way round. Else the repetition of a PUBLISH, asked again after the release, would be
  * taken for a new message. Promises nothing once the connection is closed: then no question is answered any more.
  */
-import type { Host, Timer } from '../host.ts'
 import { appended } from '../small-list.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
@@ -18,7 +17,6 @@ export interface ReceivedPublishesPorts {
   isClosed(): boolean
   /** Another connection has the session. */
   superseded(): void
-  refreshRoutes(): void
 }
 
 type ReceiveAnswer =
@@ -45,20 +43,15 @@ interface Entry {
   answer: (() => void) | undefined
 }
 
-const RETRY_MS = 200
-
 export class ReceivedPublishes {
-  private readonly host: Host
   private readonly timeoutMs: number
   private readonly ports: ReceivedPublishesPorts
   private entries: Entry[] = []
   /** How many of `entries` have been sent in the present attempt. */
   private sent = 0
   private attempt = 0
-  private retryTimer: Timer | undefined
 
-  constructor(host: Host, timeoutMs: number, ports: ReceivedPublishesPorts) {
-    this.host = host
+  constructor(timeoutMs: number, ports: ReceivedPublishesPorts) {
     this.timeoutMs = timeoutMs
     this.ports = ports
   }
@@ -75,8 +68,6 @@ export class ReceivedPublishes {
 
   /** The session's shard has a new owner, or its link is up again. */
   restart(): void {
-    this.retryTimer?.cancel()
-    this.retryTimer = undefined
     this.attempt++
     this.sent = 0
     this.send()
@@ -89,7 +80,7 @@ export class ReceivedPublishes {
 
   private send(): void {
     const { ports } = this
-    if (ports.isClosed() || !ports.sessionDomain.up || this.retryTimer !== undefined) return
+    if (ports.isClosed() || !ports.sessionDomain.up || ports.sessionDomain.retries.isWaiting(this)) return
     while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent]!
       if (this.mustWait(entry)) return
@@ -153,8 +144,7 @@ export class ReceivedPublishes {
   }
 
   private unanswered(entry: Entry, attempt: number): void {
-    if (attempt !== this.attempt || entry.answer !== undefined || this.retryTimer !== undefined || this.ports.isClosed()) return
-    this.ports.refreshRoutes()
-    this.retryTimer = this.host.setTimer(RETRY_MS, () => this.restart())
+    if (attempt !== this.attempt || entry.answer !== undefined || this.ports.isClosed()) return
+    this.ports.sessionDomain.retries.later(this, () => this.restart())
   }
 }

@@ -6,9 +6,11 @@
  */
 import type { BrokerLink } from './broker-links.ts'
 import type { ClientConnection } from './client-connection.ts'
+import type { ShardRetries } from './shard-retries.ts'
 
 export class ShardDomain {
   readonly shard: number
+  readonly retries: ShardRetries
   broker: BrokerLink | undefined
   /** The owner's epoch, by the route. */
   epoch = 0
@@ -20,8 +22,9 @@ export class ShardDomain {
   /** Whether it could be spoken for when that was last asked for: to notice when it can be again. */
   private spoke = false
 
-  constructor(shard: number, nowMs: number) {
+  constructor(shard: number, nowMs: number, retries: ShardRetries) {
     this.shard = shard
+    this.retries = retries
     this.lastReachedMs = nowMs
   }
 

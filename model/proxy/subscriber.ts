@@ -116,8 +116,6 @@ export class Subscriber {
       this.flushReleases()
       return
     }
-    // By another place: the queue is longer than its shard has packet ids. The shard says it again to the next connection.
-    if (this.isInUse(packetId)) return
     const waitingAt = this.waitingAt(shard, sequence)
     // Delivered before its shard knew better: the client has it from an earlier connection.
     if (waitingAt >= 0) this.waiting.splice(waitingAt, 1)

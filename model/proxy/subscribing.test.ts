@@ -60,6 +60,29 @@ describe('a retained message', () => {
     expect(ask(1)).toEqual(['kept a'])
   })
 
+  test('comes by retain handling 1 where the SUBSCRIBE before had been cut off, and not where it had been answered [MQTT-3.3.1-10]', () => {
+    const { stage } = withRetained('a')
+    const shard = stage.shardOfTopic('a')
+    const clientId = stage.clientIdServedBy(stage.brokers.find((name) => name !== stage.ownerOf(shard))!)
+    const ifNew = { filter: 'a', retainHandling: 1 } as const
+    const heal = stage.crash(stage.ownerOf(shard))
+    const first = stage.connect({ clientId, ...keeping })
+    first.subscribe([ifNew])
+    // The session has it on its list by now, the shard of the topic knows nothing of it.
+    stage.run(500)
+    stage.crash('proxy-1')
+    heal()
+    stage.run(5000)
+    const second = stage.connect({ clientId, proxy: 2, ...keeping })
+    expect([first.of('suback'), second.connack!.sessionPresent]).toEqual([[], true])
+    stage.subscribe(second, [ifNew])
+    stage.run(1500)
+    expect(second.messages).toEqual(['kept a'])
+    second.leave()
+    const third = stage.connect({ clientId, proxy: 3, ...keeping })
+    expect(subscribeAnd(stage, third, [ifNew])).toEqual([])
+  })
+
   test('is asked for by a SUBSCRIBE, not by a session that comes back or a shard that moves', () => {
     const { stage } = withRetained('a')
     const client = stage.connect({ clientId: 'reader', ...keeping })

@@ -4,14 +4,15 @@
  *
  * At a topic shard the same call (`attach`) says "these are the session's subscriptions here" and "send its messages to me"; it is repeated in every term of the shard.
  */
-import type { Host } from '../host.ts'
 import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import { SmallMap } from '../small-map.ts'
 import type { MessageOf, Subscription } from '../wire/messages.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { holding } from './holding.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
-const RETRY_MS = 200
+/** Changes that wait for their turn, beyond which the client is not read. */
+const QUEUED_LIMIT = 100
 
 interface Attachment {
   readonly domain: ShardDomain
@@ -41,7 +42,6 @@ interface Change {
 }
 
 export class Subscriptions {
-  private readonly host: Host
   private readonly counts: ShardCounts
   private readonly timeoutMs: number
   private readonly client: ClientConnection
@@ -53,8 +53,7 @@ export class Subscriptions {
   private readonly queued: (() => void)[] = []
   private change: Change | undefined
 
-  constructor(host: Host, counts: ShardCounts, timeoutMs: number, client: ClientConnection, opened: MessageOf<'sessionOpened'>) {
-    this.host = host
+  constructor(counts: ShardCounts, timeoutMs: number, client: ClientConnection, opened: MessageOf<'sessionOpened'>) {
     this.counts = counts
     this.timeoutMs = timeoutMs
     this.client = client
@@ -69,7 +68,6 @@ export class Subscriptions {
       const { list, touched, sendRetained } = edit(this.list)
       if (touched.length === 0) {
         done()
-        this.next()
         return
       }
       const shards = new Set<number>()
@@ -85,7 +83,10 @@ export class Subscriptions {
       this.pursueAll()
     }
     if (this.change === undefined && this.queued.length === 0) start()
-    else this.queued.push(start)
+    else {
+      this.queued.push(start)
+      if (this.queued.length > QUEUED_LIMIT) this.client.hold(holding.subscribes)
+    }
   }
 
   /** Takes up again what was cut short: a shard has a new owner, or its link came up. */
@@ -141,7 +142,7 @@ export class Subscriptions {
         this.sessionVersion = version
         this.settle()
         this.pursueSession()
-      } else this.retryLater(() => this.pursueSession())
+      } else this.retryLater(domain, this, () => this.pursueSession())
     })
   }
 
@@ -173,7 +174,7 @@ export class Subscriptions {
           attachment.firstQueueEnd ??= outcome.message.queueEnd
           this.settle()
           this.pursue(attachment)
-        } else this.retryLater(() => this.pursue(attachment))
+        } else this.retryLater(domain, attachment, () => this.pursue(attachment))
       },
     )
   }
@@ -188,12 +189,13 @@ export class Subscriptions {
   }
 
   private next(): void {
-    if (this.change === undefined) this.queued.shift()?.()
+    // A change that touches nothing is done at once. A refusal may have ended the connection: then nothing is attached any more.
+    while (this.change === undefined && this.queued.length > 0 && !this.client.isClosed()) this.queued.shift()!()
+    if (this.queued.length <= QUEUED_LIMIT / 2) this.client.readOn(holding.subscribes)
   }
 
-  private retryLater(again: () => void): void {
-    this.client.refreshRoutes()
-    this.host.setTimer(RETRY_MS, () => {
+  private retryLater(domain: ShardDomain, who: object, again: () => void): void {
+    domain.retries.later(who, () => {
       if (!this.client.isClosed()) again()
     })
   }

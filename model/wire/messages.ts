@@ -178,6 +178,7 @@ export const messages = {
   /**
    * Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
    * `sendRetained`: filters of the SUBSCRIBE behind this version whose retained messages are to be sent (by retain handling), once for the version.
+   * With retain handling 1 they are also sent where the subscription is new to the shard.
    */
   attach: {
     number: 52,
