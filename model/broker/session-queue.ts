@@ -141,12 +141,16 @@ export class SessionQueue {
     return this.received?.has(sequence) === true
   }
 
-  /** PUBREC. @returns false when that was known, or there is no QoS 2 message to be received at this place. */
-  receive(sequence: number): boolean {
-    if (sequence >= this.end || this.isAcknowledged(sequence) || this.isReceived(sequence) || this.qosAt(sequence) !== 2) return false
+  /** Whether PUBREC for this place is news: a QoS 2 message stands there, not received and not completed. */
+  isReceivable(sequence: number): boolean {
+    return sequence < this.end && !this.isAcknowledged(sequence) && !this.isReceived(sequence) && this.qosAt(sequence) === 2
+  }
+
+  /** PUBREC came. */
+  receive(sequence: number): void {
+    if (!this.isReceivable(sequence)) return
     this.received ??= new Set()
     this.received.add(sequence)
-    return true
   }
 
   /** Ascending. */

@@ -299,14 +299,14 @@ export class ShardStage {
     about: {
       readonly epoch?: number
       readonly incarnation?: number
-      readonly sendRetained?: readonly string[]
+      readonly touched?: readonly string[]
       readonly version?: number
     } = {},
   ): { answer: MessageOf<'attached'> | undefined } {
-    const { epoch = 1, incarnation = 1, sendRetained = [] } = about
+    const { epoch = 1, incarnation = 1, touched = [] } = about
     const version = about.version ?? (this.versions.get(clientId) ?? 0) + 1
     this.versions.set(clientId, version)
-    return this.ask({ name: 'attach', shard: 0, clientId, incarnation, epoch, version, handle, subscriptions, sendRetained }, link)
+    return this.ask({ name: 'attach', shard: 0, clientId, incarnation, epoch, version, handle, subscriptions, touched }, link)
   }
 
   detach(link: StageLink, clientId: string, handle: number, epoch = 1): void {

@@ -79,15 +79,18 @@ export type SessionRemovedRecord = Value<typeof sessionRemovedRecord>
 
 /** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. `atMs`: wall clock, for traces. */
 export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })), atMs: u53 })
+export type ReceivedRecord = Value<typeof receivedRecord>
 
 /** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. `atMs`: wall clock, for traces. */
 export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })), atMs: u53 })
 
 /** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
 export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })
+export type AbsentRecord = Value<typeof absentRecord>
 
 /** How old the shard is, where no message says so: what waits goes on ageing with a new owner. */
 export const agedRecord = record({ ageMs: u53 })
+export type AgedRecord = Value<typeof agedRecord>
 
 /** A piece of a checkpoint; `last` ends it. All pieces stand together in the log. */
 export const checkpointRecord = record({ first: bool, last: bool, bytes })

@@ -75,7 +75,7 @@ describe('a QoS 2 message', () => {
 describe('a retained message', () => {
   const texts = (stage: ShardStage, filter: string, qos = 1) => {
     const link = new StageLink()
-    stage.attach(link, `reader of ${filter} ${stage.host.nowAtMs++}`, 9, [subscription(filter, qos)], { sendRetained: [filter] })
+    stage.attach(link, `reader of ${filter} ${stage.host.nowAtMs++}`, 9, [subscription(filter, qos)], { touched: [filter] })
     return link.texts(9)
   }
 
@@ -114,8 +114,8 @@ describe('a retained message', () => {
     const stage = new ShardStage()
     stage.publish('p', { topic: 'a', text: 'kept', retain: true, qos: 2 }, { messageId: 1, openFrom: 1 })
     const link = new StageLink()
-    stage.attach(link, 's', 1, [subscription('a', 1, { subscriptionIdentifier: 12 })], { sendRetained: ['a'] })
-    stage.attach(link, 'p', 2, [subscription('a', 1, { noLocal: true })], { sendRetained: ['a'] })
+    stage.attach(link, 's', 1, [subscription('a', 1, { subscriptionIdentifier: 12 })], { touched: ['a'] })
+    stage.attach(link, 'p', 2, [subscription('a', 1, { noLocal: true })], { touched: ['a'] })
     expect(link.delivered.get(1)).toMatchObject([{ sequence: 1, qos: 1, flags: deliveryFlag.retain, identifiers: [12] }])
     expect(link.texts(2)).toEqual([])
   })
@@ -145,14 +145,14 @@ describe('a retained message', () => {
     stage.attach(link, 's', 1, [subscription('b')])
     stage.publish('p', { topic: 'b', text: 'live' })
     stage.log.held = true
-    stage.attach(link, 's', 1, [subscription('a')], { sendRetained: ['a'], version: 2 })
+    stage.attach(link, 's', 1, [subscription('a')], { touched: ['a'], version: 2 })
     // Something else makes the queue be looked at in between.
     stage.acknowledge(link, 1, 1)
     expect(link.texts(1)).toEqual(['live'])
     stage.log.held = false
     stage.log.sync()
     expect(link.texts(1)).toEqual(['live', 'kept'])
-    stage.attach(link, 's', 1, [subscription('a')], { sendRetained: ['a'], version: 2 })
+    stage.attach(link, 's', 1, [subscription('a')], { touched: ['a'], version: 2 })
     expect(link.texts(1)).toEqual(['live', 'kept'])
   })
 
@@ -182,7 +182,7 @@ describe('a retained message', () => {
     stage.log.held = false
     expect(link.texts(1)).toEqual(['former'])
     const back = new StageLink()
-    stage.attach(back, 'late', 2, [subscription('t')], { sendRetained: ['t'] })
+    stage.attach(back, 'late', 2, [subscription('t')], { touched: ['t'] })
     expect(back.texts(2)).toEqual(['former'])
   })
 
@@ -190,7 +190,7 @@ describe('a retained message', () => {
     const stage = new ShardStage()
     stage.publish('p', { topic: 'a', text: 'kept', retain: true })
     const link = new StageLink()
-    stage.attach(link, 's', 1, [subscription('a', 0)], { sendRetained: ['a'] })
+    stage.attach(link, 's', 1, [subscription('a', 0)], { touched: ['a'] })
     expect(link.delivered.get(1)).toMatchObject([{ sequence: 1, qos: 0, flags: deliveryFlag.retain }])
     const again = new StageLink()
     stage.attach(again, 's', 2, [subscription('a', 0)], { epoch: 2 })
@@ -222,11 +222,11 @@ describe('a will', () => {
     stage.publish('p', { topic: 'presence', text: 'online', retain: true }, { epoch: 2 })
     stage.will('p', 1, { topic: 'presence', text: 'offline', retain: true })
     const link = new StageLink()
-    stage.attach(link, 'r', 1, [subscription('presence')], { sendRetained: ['presence'] })
+    stage.attach(link, 'r', 1, [subscription('presence')], { touched: ['presence'] })
     stage.newOwner()
-    stage.attach(link, 'r 2', 2, [subscription('presence')], { sendRetained: ['presence'] })
+    stage.attach(link, 'r 2', 2, [subscription('presence')], { touched: ['presence'] })
     stage.will('p', 3, { topic: 'presence', text: 'offline', retain: true })
-    stage.attach(link, 'r 3', 3, [subscription('presence')], { sendRetained: ['presence'] })
+    stage.attach(link, 'r 3', 3, [subscription('presence')], { touched: ['presence'] })
     expect([1, 2, 3].map((handle) => link.texts(handle)[0])).toEqual(['online', 'online', 'offline'])
     expect(stage.stored('presence')).toEqual(['online', 'offline', 'offline'])
   })
@@ -250,7 +250,7 @@ describe('a will', () => {
     stage.attach(link, 's', 1, [subscription('w')])
     stage.will('c', 1, { topic: 'w', text: 'gone', qos: 0, retain: true })
     expect(link.delivered.get(1)).toMatchObject([{ sequence: 0, qos: 0, text: 'gone' }])
-    stage.attach(link, 'late', 2, [subscription('w')], { sendRetained: ['w'] })
+    stage.attach(link, 'late', 2, [subscription('w')], { touched: ['w'] })
     expect(link.texts(2)).toEqual(['gone'])
   })
 })
@@ -482,11 +482,11 @@ describe('a new owner', () => {
               if (list.length === 0) continue
               subscribed.set(each.client, list)
               const incarnation = incarnations.get(each.client)!
-              const sendRetained = each.retained ? each.filters.filter((filter) => !filter.startsWith('$share')) : []
+              const touched = each.retained ? each.filters.filter((filter) => !filter.startsWith('$share')) : []
               stage.attach(link, each.client, handleOf(each.client), list, {
                 epoch: 1000 * incarnation + ++epoch,
                 incarnation,
-                sendRetained,
+                touched,
               })
             } else if (each.kind === 'received') {
               const last = link.delivered.get(handleOf(each.client))?.findLast(({ qos }) => qos === 2)
@@ -531,7 +531,7 @@ describe('a new owner', () => {
           expect(places(after)).toEqual(places(before))
           const reader = (of: string) => {
             const to = new StageLink()
-            stage.attach(to, of, 50, [subscription('#', 2)], { sendRetained: ['#'] })
+            stage.attach(to, of, 50, [subscription('#', 2)], { touched: ['#'] })
             return [...to.texts(50)].sort()
           }
           const retained = reader('reader 1')

@@ -5,7 +5,7 @@
  * and each will is stored at most once; an older epoch of a client than the newest seen is refused. All state that has to survive is `TopicState`, a fold of the log.
  * Left out: QoS 0 messages are not stored, but for the register of those with RETAIN, and wills.
  */
-import type { Host, Timer } from '../host.ts'
+import type { Host } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import type { Volume } from '../volume/volume.ts'
 import type { Link } from '../wire/link.ts'
@@ -13,18 +13,17 @@ import type { Message, MessageOf } from '../wire/messages.ts'
 import { parseShared } from '../wire/topic.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { DeliveryBatch } from './delivery-batch.ts'
-import { type MessageHead, peekMessage, readMessages } from './message-index.ts'
+import { type MessageHead, peekMessage } from './message-index.ts'
 import { traceMessage } from './message-trace.ts'
 import { QueueFeeder, type QueueFeederOwner } from './queue-feeder.ts'
+import { QueueJournal, type QueueJournalOwner } from './queue-journal.ts'
 import type { SessionQueue } from './session-queue.ts'
 import type { Shard } from './shard.ts'
 import type { Match } from './subscription-index.ts'
+import { type HousekeepingOwner, TopicHousekeeping } from './topic-housekeeping.ts'
 import {
-  absentRecord,
-  agedRecord,
   type MessageRecord,
   messageRecord,
-  positionsRecord,
   RECORD_VERSION,
   receivedRecord,
   type SessionRemovedRecord,
@@ -36,29 +35,19 @@ import {
 } from './topic-records.ts'
 import { identifiersOf, TopicState } from './topic-state.ts'
 
-const POSITIONS_INTERVAL_MS = 1000
-const HOUSEKEEPING_INTERVAL_MS = 60_000
-/** Retained messages that are read at a time to be written again before the log is trimmed. */
-const CARRIED_AT_ONCE = 64
-const CARRIED_BYTES = 4 << 20
-
 type Chosen = MessageRecord['chosen']
 const NOBODY: Chosen = []
 const NO_BYTES = Buffer.alloc(0)
 
-export class TopicShard implements Shard, QueueFeederOwner {
+export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner {
   volume!: Volume
+  readonly state = new TopicState()
+  isServing = false
   private readonly host: Host
   private readonly shard: number
-  private readonly settings: ServiceSettings
-  private serving = false
-  private readonly state = new TopicState()
   private readonly feeder: QueueFeeder
-  private readonly dirty = new Set<SessionQueue>()
-  /** Queues that nobody is connected to, and the log does not say so yet; with the first place that was not sent. */
-  private readonly detached = new Map<SessionQueue, number>()
-  private positionsTimer: Timer | undefined
-  private housekeepingTimer: Timer | undefined
+  private readonly journal: QueueJournal
+  private readonly housekeeping: TopicHousekeeping
   private readonly checkpoints: Checkpoints<TopicCheckpoint>
   private ageBaseMs = 0
   private servingSinceMs = 0
@@ -68,8 +57,9 @@ export class TopicShard implements Shard, QueueFeederOwner {
   constructor(host: Host, shard: number, settings: ServiceSettings) {
     this.host = host
     this.shard = shard
-    this.settings = settings
     this.feeder = new QueueFeeder(host, shard, this)
+    this.journal = new QueueJournal(host, this)
+    this.housekeeping = new TopicHousekeeping(host, this, settings.broker.retentionMs)
     this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
@@ -85,18 +75,18 @@ export class TopicShard implements Shard, QueueFeederOwner {
 
   serve(volume: Volume): void {
     this.volume = volume
-    this.serving = true
+    this.isServing = true
     this.servingSinceMs = this.host.nowMs()
     this.checkpoints.attached(volume)
     this.ageBaseMs = this.state.ageMs
     this.state.served(volume.trimOffset)
-    this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
+    this.housekeeping.start()
   }
 
   close(): void {
-    this.serving = false
-    this.positionsTimer?.cancel()
-    this.housekeepingTimer?.cancel()
+    this.isServing = false
+    this.journal.close()
+    this.housekeeping.close()
     this.feeder.close()
   }
 
@@ -188,14 +178,14 @@ export class TopicShard implements Shard, QueueFeederOwner {
     const { epoch, sequence, messageId, openFrom, message } = publication
     const head = peekMessage(message)
     this.host.work('record', 1)
-    const chosen = this.chooseMembers(head.topic, head.qos === 0)
+    const chosen = this.chooseMembers(head.topic, head.qos === 0 ? 'connected' : 'anyone')
     const { ageMs, storedAtMs } = this.stamp()
     const record = { epoch, sequence, messageId, openFrom, ageMs, storedAtMs, chosen, message }
     const offset = this.volume.append(topicRecordType.message, RECORD_VERSION, (writer) => messageRecord.write(writer, record))
     const matches = this.state.applyMessage(offset, record, head)
     const matched = matches.length > 0 || chosen.length > 0
     this.volume.whenDurable(() => {
-      if (!this.serving) return
+      if (!this.isServing) return
       reply({ name: 'published', outcome: 'stored', offset, matched })
       if (matched) this.push(offset, message, head, matches, chosen)
     })
@@ -207,7 +197,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
     return { ageMs: Math.floor(this.ageMs()), storedAtMs: this.wallMs() }
   }
 
-  private wallMs(): number {
+  /** For people who read traces; nothing is decided by it. */
+  wallMs(): number {
     return Math.max(0, Math.floor(this.host.wallMs()))
   }
 
@@ -219,8 +210,8 @@ export class TopicShard implements Shard, QueueFeederOwner {
     if (!this.volume.leaseValid() || this.state.fences.raise(clientId, epoch, this.ageMs()) === undefined) return
     const head = peekMessage(message)
     const matches = this.state.subscriptions.match(head.topic)
-    const chosen = this.chooseMembers(head.topic, true)
-    if (head.retain) this.retain({ epoch, sequence: 0, messageId: 0, openFrom: 0, ...this.stamp(), chosen: NOBODY, message }, head)
+    const chosen = this.chooseMembers(head.topic, 'connected')
+    if (head.retain) this.retain({ epoch, ...this.stamp(), message }, head)
     else if (this.heldBack === 0) {
       this.push(-1, message, head, matches, chosen)
       return
@@ -228,15 +219,15 @@ export class TopicShard implements Shard, QueueFeederOwner {
     this.heldBack++
     this.volume.whenDurable(() => {
       this.heldBack--
-      if (this.serving) this.push(-1, message, head, matches, chosen)
+      if (this.isServing) this.push(-1, message, head, matches, chosen)
     })
   }
 
-  private chooseMembers(topic: string, mustBeConnected: boolean): Chosen {
+  private chooseMembers(topic: string, wanted: 'connected' | 'anyone'): Chosen {
     const groups = this.state.groups.match(topic)
     if (groups.length === 0) return NOBODY
     return groups.flatMap((group) => {
-      const member = group.choose(mustBeConnected ? 'connected' : 'anyone')
+      const member = group.choose(wanted)
       return member === undefined ? [] : [{ share: group.share, clientId: member.clientId }]
     })
   }
@@ -263,36 +254,32 @@ export class TopicShard implements Shard, QueueFeederOwner {
     batch.send()
   }
 
-  // Retained messages
-
-  private retain(record: MessageRecord, head: MessageHead): void {
+  /** For the register of the topic alone. */
+  retain(
+    { epoch, ageMs, storedAtMs, message }: Pick<MessageRecord, 'epoch' | 'ageMs' | 'storedAtMs' | 'message'>,
+    head: MessageHead,
+  ): void {
+    const record = { epoch, sequence: 0, messageId: 0, openFrom: 0, ageMs, storedAtMs, chosen: NOBODY, message }
     const offset = this.volume.append(topicRecordType.retained, RECORD_VERSION, (writer) => messageRecord.write(writer, record))
     this.state.applyRetained(offset, record, head)
   }
 
-  /** Writes retained messages that stand below `offset` again, so that the log can be trimmed there. */
-  private carryRetained(offset: number, done: () => void): void {
-    const old = this.state.retained.before(offset).slice(0, CARRIED_AT_ONCE)
-    if (old.length === 0) {
-      this.volume.whenDurable(done)
-      return
-    }
-    readMessages(
-      this.volume,
-      old.map((each) => each.offset),
-      CARRIED_BYTES,
-      (found) => {
-        // Unread they stay where they are, and so does the log, until the next time.
-        if (found === undefined || !this.serving) return
-        for (const { offset: from, storedAtMs, ageMs, message } of found) {
-          const head = peekMessage(message)
-          const kept = this.state.retained.get(head.topic)
-          if (kept?.offset !== from) continue
-          this.retain({ epoch: kept.epoch, sequence: 0, messageId: 0, openFrom: 0, ageMs, storedAtMs, chosen: NOBODY, message }, head)
-        }
-        this.carryRetained(offset, done)
-      },
-    )
+  // What the feeder, the journal and the housekeeping tell
+
+  onAcknowledged(queue: SessionQueue): void {
+    this.journal.onAcknowledged(queue)
+  }
+
+  onDetached(queue: SessionQueue): void {
+    this.journal.onDetached(queue)
+  }
+
+  onLogged(): void {
+    this.checkpoints.writeIfDue(this.volume)
+  }
+
+  onTrimmed(): void {
+    for (const queue of this.state.queues.values()) this.feeder.drain(queue)
   }
 
   // Acknowledgements
@@ -301,68 +288,31 @@ export class TopicShard implements Shard, QueueFeederOwner {
     for (const { handle, sequence } of notice.places) {
       const queue = this.feeder.queueAt(link, handle)
       if (queue === undefined || !queue.acknowledge(sequence)) continue
-      this.onAcknowledged(queue)
+      this.journal.onAcknowledged(queue)
       if (queue.attachment !== undefined && queue.attachment.next < queue.end) this.feeder.drain(queue)
     }
-  }
-
-  onAcknowledged(queue: SessionQueue): void {
-    this.dirty.add(queue)
-    this.logPositionsLater()
-  }
-
-  onDetached(queue: SessionQueue): void {
-    this.detached.set(queue, queue.maybeSentUpTo + 1)
-    this.logPositionsLater()
-  }
-
-  private logPositionsLater(): void {
-    this.positionsTimer ??= this.host.setTimer(POSITIONS_INTERVAL_MS, () => this.logPositions())
   }
 
   /** PUBREC: from PUBREL on the subscriber may take the packet id for another message, so this has to be durable first. */
   private received(link: Link, notice: MessageOf<'received'>): void {
     const attached = notice.places.filter(({ handle }) => this.feeder.queueAt(link, handle) !== undefined)
     if (attached.length === 0) return
-    const places: { clientId: string; sequence: number }[] = []
-    for (const { handle, sequence } of attached) {
-      const queue = this.feeder.queueAt(link, handle)!
-      if (queue.receive(sequence)) places.push({ clientId: queue.clientId, sequence })
-    }
+    const places = attached
+      .map(({ handle, sequence }) => ({ queue: this.feeder.queueAt(link, handle)!, sequence }))
+      .filter(({ queue, sequence }) => queue.isReceivable(sequence))
+      .map(({ queue: { clientId }, sequence }) => ({ clientId, sequence }))
     if (places.length > 0) {
       this.host.work('record', 1)
-      const atMs = this.wallMs()
-      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, { places, atMs }))
+      const record = { places, atMs: this.wallMs() }
+      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, record))
+      this.state.applyReceived(record)
     }
     const { generation } = link
     this.volume.whenDurable(() => {
-      if (!this.serving || link.generation !== generation) return
+      if (!this.isServing || link.generation !== generation) return
       const still = attached.filter(({ handle }) => this.feeder.queueAt(link, handle) !== undefined)
       if (still.length > 0) this.feeder.release(link, still)
     })
-  }
-
-  private logPositions(): void {
-    this.positionsTimer = undefined
-    const absent = [...this.detached].filter(([queue]) => this.isKept(queue) && queue.attachment === undefined)
-    this.detached.clear()
-    if (absent.length > 0) this.logAbsence(absent)
-    const positions = [...this.dirty].filter((queue) => this.isKept(queue)).map((queue) => queue.position())
-    this.dirty.clear()
-    if (positions.length === 0) return
-    const atMs = this.wallMs()
-    this.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, { positions, atMs }))
-    this.checkpoints.writeIfDue(this.volume)
-  }
-
-  private isKept(queue: SessionQueue): boolean {
-    return this.state.queues.get(queue.clientId) === queue
-  }
-
-  private logAbsence(sessions: readonly (readonly [queue: SessionQueue, from: number])[]): void {
-    for (const [queue, from] of sessions) queue.absentFrom = from
-    const record = { sessions: sessions.map(([{ clientId }, from]) => ({ clientId, from })) }
-    this.volume.append(topicRecordType.absent, RECORD_VERSION, (writer) => absentRecord.write(writer, record))
   }
 
   // Sessions
@@ -380,10 +330,9 @@ export class TopicShard implements Shard, QueueFeederOwner {
     const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
     if (newer && (queue !== undefined || request.subscriptions.length > 0)) this.adopt(request, queue)
     const adopted = this.state.queues.get(clientId)
-    // Before anything is sent to it again, the log has to say that it may have been.
-    if (adopted !== undefined && adopted.absentFrom > 0) this.logAbsence([[adopted, 0]])
+    if (adopted !== undefined) this.journal.onAttaching(adopted)
     this.volume.whenDurable(() => {
-      if (!this.serving) return
+      if (!this.isServing) return
       // What changed nothing waited for nothing, so the word of an owner also needs its lease.
       if (!this.volume.leaseValid()) {
         reply({ name: 'attached', outcome: 'not-owner', queueEnd: 0 })
@@ -399,7 +348,7 @@ export class TopicShard implements Shard, QueueFeederOwner {
 
   private adopt(request: MessageOf<'attach'>, queue: SessionQueue | undefined): void {
     const { clientId, incarnation, epoch, version, subscriptions } = request
-    const sendRetained = withThoseNewHere(request, queue)
+    const sendRetained = retainedDue(request, queue)
     if (sendRetained.length === 0 && queue?.hasSubscriptions(subscriptions)) {
       queue.epoch = epoch
       queue.version = version
@@ -456,7 +405,7 @@ export class TopicShard implements Shard, QueueFeederOwner {
       return
     }
     this.state.index.query(this.volume, request, (found) => {
-      if (found === undefined || !this.serving || !this.volume.leaseValid()) notOwner()
+      if (found === undefined || !this.isServing || !this.volume.leaseValid()) notOwner()
       else reply({ name: 'messagesFound', outcome: 'found', messages: found.messages, more: found.more })
     })
   }
@@ -469,50 +418,22 @@ export class TopicShard implements Shard, QueueFeederOwner {
       return
     }
     traceMessage(this.host, this.volume, this.state, offset, (trace) => {
-      if (!this.serving || !this.volume.leaseValid() || trace === 'unreadable') nothing('not-owner')
+      if (!this.isServing || !this.volume.leaseValid() || trace === 'unreadable') nothing('not-owner')
       else if (trace === 'none') nothing('none')
       else reply({ name: 'messageTraced', outcome: 'found', ...trace })
     })
   }
-
-  // Checkpoints and retention
-
-  private keepHouse(): void {
-    const { retentionMs } = this.settings.broker
-    const ageMs = this.ageMs()
-    if (ageMs - this.state.ageMs >= HOUSEKEEPING_INTERVAL_MS) this.logAge(Math.floor(ageMs))
-    this.state.fences.forgetIdle(ageMs, retentionMs, (clientId) => this.state.queues.has(clientId))
-    const keepFrom = Math.min(this.state.index.expire(ageMs, retentionMs), this.volume.markOffset)
-    if (keepFrom > this.volume.trimOffset) this.carryRetained(keepFrom, () => this.trim(keepFrom))
-    this.housekeepingTimer = this.host.setTimer(HOUSEKEEPING_INTERVAL_MS, () => this.keepHouse())
-  }
-
-  private logAge(ageMs: number): void {
-    this.state.ageMs = ageMs
-    this.volume.append(topicRecordType.aged, RECORD_VERSION, (writer) => agedRecord.write(writer, { ageMs }))
-  }
-
-  private trim(keepFrom: number): void {
-    if (!this.serving) return
-    this.volume.trim(keepFrom)
-    for (const queue of this.state.queues.values()) {
-      queue.dropBefore(keepFrom)
-      this.feeder.drain(queue)
-    }
-  }
 }
 
 /**
- * Retain handling 1 is also decided here [MQTT-3.3.1-10]: the session's list is written before its topic shards answer, so that a subscription may stand there whose SUBSCRIBE
- * was cut off before this shard heard of it. It comes with a later connection, and for the client it did not exist.
+ * The filters whose retained messages are to be sent. Retain handling 0: of each SUBSCRIBE; 1: where the subscription did not exist; 2: never [MQTT-3.3.1-9, MQTT-3.3.1-10,
+ * MQTT-3.3.1-11]; a shared one gets none (section 4.8.2). Whether it existed is this shard's to say: the session's list is written before the shards answer, so that a
+ * subscription may stand there whose SUBSCRIBE was cut off before this shard heard of it.
  */
-function withThoseNewHere({ subscriptions, sendRetained }: MessageOf<'attach'>, queue: SessionQueue | undefined): readonly string[] {
-  const due = subscriptions.filter(
-    ({ filter, retainHandling }) =>
-      retainHandling === 1 &&
-      !sendRetained.includes(filter) &&
-      parseShared(filter) === undefined &&
-      queue?.subscriptions.some((known) => known.filter === filter) !== true,
-  )
-  return due.length === 0 ? sendRetained : [...sendRetained, ...due.map(({ filter }) => filter)]
+function retainedDue({ subscriptions, touched }: MessageOf<'attach'>, queue: SessionQueue | undefined): readonly string[] {
+  const isKnown = (filter: string) => queue?.subscriptions.some((known) => known.filter === filter) === true
+  return subscriptions
+    .filter(({ filter, retainHandling }) => (retainHandling === 0 ? touched.includes(filter) : retainHandling === 1 && !isKnown(filter)))
+    .map(({ filter }) => filter)
+    .filter((filter) => parseShared(filter) === undefined)
 }

@@ -16,11 +16,14 @@ import { SessionQueue } from './session-queue.ts'
 import { SharedGroups } from './shared-groups.ts'
 import { type Match, SubscriptionIndex } from './subscription-index.ts'
 import {
+  type AbsentRecord,
+  type AgedRecord,
   absentRecord,
   agedRecord,
   type MessageRecord,
   messageRecord,
   positionsRecord,
+  type ReceivedRecord,
   receivedRecord,
   type SessionRemovedRecord,
   type SubscriptionsRecord,
@@ -71,7 +74,7 @@ export class TopicState {
         this.applySessionRemoved(offset, sessionRemovedRecord.read(reader))
         break
       case topicRecordType.received:
-        for (const { clientId, sequence } of receivedRecord.read(reader).places) this.queues.get(clientId)?.receive(sequence)
+        this.applyReceived(receivedRecord.read(reader))
         break
       case topicRecordType.positions:
         for (const { clientId, base, beyond } of positionsRecord.read(reader).positions) {
@@ -82,13 +85,10 @@ export class TopicState {
         for (const queue of this.queues.values()) queue.skipWhatIsLost()
         break
       case topicRecordType.absent:
-        for (const { clientId, from } of absentRecord.read(reader).sessions) {
-          const queue = this.queues.get(clientId)
-          if (queue !== undefined) queue.absentFrom = from
-        }
+        this.applyAbsent(absentRecord.read(reader))
         break
       case topicRecordType.aged:
-        this.ageMs = Math.max(this.ageMs, agedRecord.read(reader).ageMs)
+        this.applyAged(agedRecord.read(reader))
         break
       case topicRecordType.segmentIndex:
         this.index.sealed(segmentIndexRecord.read(reader), offset, body.length + RECORD_BODY_OFFSET)
@@ -180,6 +180,21 @@ export class TopicState {
       if (parseShared(filter) === undefined) this.subscriptions.remove(queue, filter)
       else this.groups.remove(queue, filter)
     }
+  }
+
+  applyReceived({ places }: ReceivedRecord): void {
+    for (const { clientId, sequence } of places) this.queues.get(clientId)?.receive(sequence)
+  }
+
+  applyAbsent({ sessions }: AbsentRecord): void {
+    for (const { clientId, from } of sessions) {
+      const queue = this.queues.get(clientId)
+      if (queue !== undefined) queue.absentFrom = from
+    }
+  }
+
+  applyAged({ ageMs }: AgedRecord): void {
+    this.ageMs = Math.max(this.ageMs, ageMs)
   }
 
   /** @returns the queue that is gone, and those that inherited something from it. */

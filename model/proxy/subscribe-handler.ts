@@ -37,20 +37,18 @@ export class SubscribeHandler {
       (list) => {
         const byFilter = new Map(list.map((subscription) => [subscription.filter, subscription]))
         const touched: string[] = []
-        const sendRetained = new Set<string>()
         for (const request of packet.subscriptions) {
           const refusal = this.refusalOf(request, byFilter)
           if (refusal !== undefined) {
             reasonCodes.push(refusal)
             continue
           }
-          if (isRetainedDue(request, byFilter.has(request.filter))) sendRetained.add(request.filter)
           // A repetition replaces the subscription [MQTT-3.8.4-3]. Options that 3.x does not have are 0 in its packets.
           byFilter.set(request.filter, asSubscription(request, identifier))
           touched.push(request.filter)
           reasonCodes.push(request.qos)
         }
-        return { list: [...byFilter.values()], touched, sendRetained: [...sendRetained] }
+        return { list: [...byFilter.values()], touched }
       },
       () => {
         if (client.isClosed()) return
@@ -91,7 +89,7 @@ export class SubscribeHandler {
           codes.push(existed ? reason.success : reason.noSubscriptionExisted)
           if (existed) touched.push(filter)
         }
-        return { list: [...byFilter.values()], touched, sendRetained: [] }
+        return { list: [...byFilter.values()], touched }
       },
       () => {
         if (client.isClosed()) return
@@ -100,12 +98,6 @@ export class SubscribeHandler {
       },
     )
   }
-}
-
-/** Retain handling [MQTT-3.3.1-9 to 11]; a shared subscription gets no retained messages (section 4.8.2). */
-function isRetainedDue({ filter, retainHandling }: SubscribeRequest, existed: boolean): boolean {
-  if (retainHandling === 2 || (retainHandling === 1 && existed)) return false
-  return parseShared(filter) === undefined
 }
 
 function asSubscription(request: SubscribeRequest, subscriptionIdentifier: number): Subscription {

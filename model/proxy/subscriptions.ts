@@ -29,13 +29,11 @@ interface Edit {
   readonly list: readonly Subscription[]
   /** The filters that it added, changed or removed. */
   readonly touched: readonly string[]
-  /** Filters whose retained messages are to be sent. */
-  readonly sendRetained: readonly string[]
 }
 
 interface Change {
   readonly version: number
-  readonly sendRetained: readonly string[]
+  readonly touched: readonly string[]
   /** Topic shards that have to confirm this version. */
   readonly shards: readonly number[]
   readonly done: () => void
@@ -65,7 +63,7 @@ export class Subscriptions {
   /** Runs a change once those before it are done. `edit` gets the list as it is then; `done` is called when everyone who has to know the new one has it durably. */
   run(edit: (list: readonly Subscription[]) => Edit, done: () => void): void {
     const start = () => {
-      const { list, touched, sendRetained } = edit(this.list)
+      const { list, touched } = edit(this.list)
       if (touched.length === 0) {
         done()
         return
@@ -78,7 +76,7 @@ export class Subscriptions {
       for (const [shard, attachment] of this.attachments) {
         if (!shards.has(shard) && attachment.doneVersion === this.version - 1) attachment.doneVersion = this.version
       }
-      this.change = { version: this.version, sendRetained, shards: [...shards], done }
+      this.change = { version: this.version, touched, shards: [...shards], done }
       for (const shard of shards) this.attachmentAt(shard)
       this.pursueAll()
     }
@@ -157,9 +155,9 @@ export class Subscriptions {
     const concerns = (filter: string) => shardsOfFilter(this.counts, filter).includes(domain.shard)
     const subscriptions = this.list.filter(({ filter }) => concerns(filter))
     // They belong to the version: asked for again until the shard has it, and not when it only changes hands.
-    const sendRetained = attachment.doneVersion < version ? (this.change?.sendRetained.filter(concerns) ?? []) : []
+    const touched = attachment.doneVersion < version ? (this.change?.touched.filter(concerns) ?? []) : []
     domain.broker!.link.request(
-      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions, sendRetained },
+      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions, touched },
       this.timeoutMs,
       (outcome) => {
         attachment.calling = false

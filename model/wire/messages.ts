@@ -177,8 +177,7 @@ export const messages = {
   publishWill: { number: 62, body: { shard: u16, clientId: utf8, epoch: u32, message: bytes } },
   /**
    * Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
-   * `sendRetained`: filters of the SUBSCRIBE behind this version whose retained messages are to be sent (by retain handling), once for the version.
-   * With retain handling 1 they are also sent where the subscription is new to the shard.
+   * `touched`: filters that the SUBSCRIBE or UNSUBSCRIBE behind this version named. The shard decides by retain handling what retained messages are due, once for the version.
    */
   attach: {
     number: 52,
@@ -190,7 +189,7 @@ export const messages = {
       version: u32,
       handle: u32,
       subscriptions: list(subscriptionField),
-      sendRetained: list(utf8),
+      touched: list(utf8),
     },
   },
   /** `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */

@@ -1,0 +1,82 @@
+/**
+ * What the log is told late about queues: how far subscribers have acknowledged, and that nobody is connected to a queue. At most a second late, many queues in one
+ * record. Losing the newest of it costs repetitions, never a message.
+ *
+ * Not late is the word that somebody is connected again: it has to be in the log before anything is sent.
+ */
+import type { Host, Timer } from '../host.ts'
+import type { Volume } from '../volume/volume.ts'
+import type { SessionQueue } from './session-queue.ts'
+import { type AbsentRecord, absentRecord, positionsRecord, RECORD_VERSION, topicRecordType } from './topic-records.ts'
+import type { TopicState } from './topic-state.ts'
+
+export interface QueueJournalOwner {
+  readonly volume: Volume
+  readonly state: TopicState
+  /** Wall clock, for traces. */
+  wallMs(): number
+  /** The log has grown. */
+  onLogged(): void
+}
+
+const INTERVAL_MS = 1000
+
+export class QueueJournal {
+  private readonly host: Host
+  private readonly owner: QueueJournalOwner
+  private readonly acknowledged = new Set<SessionQueue>()
+  /** With the first place that was not sent. */
+  private readonly detached = new Map<SessionQueue, number>()
+  private timer: Timer | undefined
+
+  constructor(host: Host, owner: QueueJournalOwner) {
+    this.host = host
+    this.owner = owner
+  }
+
+  close(): void {
+    this.timer?.cancel()
+  }
+
+  onAcknowledged(queue: SessionQueue): void {
+    this.acknowledged.add(queue)
+    this.writeLater()
+  }
+
+  onDetached(queue: SessionQueue): void {
+    this.detached.set(queue, queue.maybeSentUpTo + 1)
+    this.writeLater()
+  }
+
+  /** Somebody is about to be connected: once this is durable, anything may be sent. */
+  onAttaching(queue: SessionQueue): void {
+    if (queue.absentFrom > 0) this.logAbsence({ sessions: [{ clientId: queue.clientId, from: 0 }] })
+  }
+
+  private writeLater(): void {
+    this.timer ??= this.host.setTimer(INTERVAL_MS, () => this.write())
+  }
+
+  private write(): void {
+    this.timer = undefined
+    const absent = [...this.detached].filter(([queue]) => this.isKept(queue) && queue.attachment === undefined)
+    this.detached.clear()
+    if (absent.length > 0) this.logAbsence({ sessions: absent.map(([{ clientId }, from]) => ({ clientId, from })) })
+    const positions = [...this.acknowledged].filter((queue) => this.isKept(queue)).map((queue) => queue.position())
+    this.acknowledged.clear()
+    if (positions.length > 0) {
+      const record = { positions, atMs: this.owner.wallMs() }
+      this.owner.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, record))
+    }
+    this.owner.onLogged()
+  }
+
+  private isKept(queue: SessionQueue): boolean {
+    return this.owner.state.queues.get(queue.clientId) === queue
+  }
+
+  private logAbsence(record: AbsentRecord): void {
+    this.owner.volume.append(topicRecordType.absent, RECORD_VERSION, (writer) => absentRecord.write(writer, record))
+    this.owner.state.applyAbsent(record)
+  }
+}
