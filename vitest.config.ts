@@ -5,6 +5,8 @@ const long = process.env.SQUALL_LONG === '1'
 /** Three kinds of tests: `unit` beside what it tests, `properties` over whole runs, `e2e` over the command line and real sockets. */
 export default defineConfig({
   test: {
+    // Left to itself one core stays idle.
+    maxWorkers: '100%',
     projects: [
       {
         test: {

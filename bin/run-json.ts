@@ -18,6 +18,7 @@ export function jsonResult(result: RunResult, replay: string): object {
     measures,
     facts,
     failover: result.failover ?? null,
+    queues: result.queues ?? null,
     audit: { topics: audit.topics, messages: audit.messages, unanswered: audit.unanswered.length },
     goals,
     digest,

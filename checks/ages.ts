@@ -84,13 +84,14 @@ export class Ages implements Hearing {
   /** What of a flow was surely to be gone at a time; undefined where nothing was. */
   mustBeGone(flow: Flow, nowUs: number): PastRetention | undefined {
     if (this.retention === undefined) return undefined
-    const { segmentMessages, shardOfTopic } = this.retention
+    const { segmentMessages, segmentMs, shardOfTopic } = this.retention
     const shard = shardOfTopic(flow.topic.name)
     const latestUs = nowUs - this.retentionUs * (1 + CLOCK_SHARE) - MINUTE_US - LATENESS_US - this.troubledUs
     const finished = this.marks.findLast(({ atUs }) => atUs <= latestUs)
     if (finished === undefined) return undefined
     const before = (finished.shards.get(shard) ?? 0) - segmentMessages * (1 + IN_FLIGHT_SHARE)
-    const stored = this.marks.findLast((mark) => (mark.shards.get(shard) ?? 0) <= before)
+    const oldUs = latestUs - segmentMs * 1000 * (1 + CLOCK_SHARE)
+    const stored = this.marks.findLast((mark) => mark.atUs <= oldUs || (mark.shards.get(shard) ?? 0) <= before)
     const upTo = stored?.flows.get(flow)?.acknowledgedUpTo ?? -1
     return stored === undefined || upTo < 0 ? undefined : { upTo, acknowledgedUs: stored.atUs, finishedUs: finished.atUs }
   }

@@ -21,11 +21,22 @@ export interface CheckContext {
   readonly clients: ReadonlyMap<string, ClientFacts>
   /** The region's machines and the clients': which promise is due where depends on what a fault takes away. */
   readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role' | 'standby'>[]
-  readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
+  readonly budgets: {
+    readonly reconnectMs: number
+    readonly routesMs: number
+    readonly progressMs: number
+    readonly consoleMs: number
+    readonly replacementMs: number
+  }
   /** So many messages a 3.x client may leave unacknowledged before the service holds back. */
   readonly window3x: number
-  /** How long messages are kept, how many of a shard make a segment at most, and which shard a topic is in; `retention` is judged where it is given. */
-  readonly retention?: { readonly retentionMs: number; readonly segmentMessages: number; shardOfTopic(topic: string): number }
+  /** How long messages are kept, how many of a shard make a segment at most and how long one goes on, and which shard a topic is in; `retention` is judged where it is given. */
+  readonly retention?: {
+    readonly retentionMs: number
+    readonly segmentMessages: number
+    readonly segmentMs: number
+    shardOfTopic(topic: string): number
+  }
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }

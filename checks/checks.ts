@@ -5,8 +5,10 @@ import type { HistoryEntry, SocketObserver, WorldObserver } from '../model/world
 import { checkAckedDelivered } from './acked-delivered.ts'
 import { checkAckedSurvives } from './acked-survives.ts'
 import { Ages } from './ages.ts'
+import { checkBrokersPrivate } from './brokers-private.ts'
 import { Calm } from './calm.ts'
 import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
+import { checkConsoleAnswers, type OperatorView } from './console-answers.ts'
 import { type ControlMeasures, checkControlIsolated } from './control-isolated.ts'
 import { Disturbance } from './disturbance.ts'
 import { Ledger } from './ledger.ts'
@@ -22,11 +24,13 @@ import { checkQos2ExactlyOnce } from './qos2-exactly-once.ts'
 import { checkReadmission } from './readmission.ts'
 import { checkReconnectInTime } from './reconnect-in-time.ts'
 import type { RecoveryMeasures } from './recovery.ts'
+import { checkReplaced } from './replaced.ts'
 import { checkRetainedLast } from './retained-last.ts'
 import { checkRetention } from './retention.ts'
 import { checkRoutesConverge } from './routes-converge.ts'
 import { checkSessionKept } from './session-kept.ts'
 import type { TierRole } from './tiers.ts'
+import { checkTraceable, type Trace } from './traceable.ts'
 import { checkWillOnce } from './will-once.ts'
 import { checkWireLegal } from './wire-legal.ts'
 import { Witness } from './witness.ts'
@@ -61,6 +65,9 @@ export interface Auditor {
   /** All of a topic was read back. */
   complete(topic: string): void
   failed(topic: string, why: string): void
+  /** Whether the trace of a message is to be asked for. */
+  wantsTrace(publisher: number, sequence: number): boolean
+  traced(publisher: number, sequence: number, trace: Trace): void
 }
 
 export interface Checks {
@@ -68,6 +75,11 @@ export interface Checks {
   readonly sockets: SocketObserver
   /** Of the region's machines, by their role; empty where nobody counts what they are asked. */
   readonly tiers: ReadonlyMap<TierRole, SocketObserver>
+  /** Of machines that try to reach what clients may not. */
+  readonly intruders: SocketObserver
+  /** Of the load balancers. */
+  readonly balancers: SocketObserver
+  readonly operator: OperatorView
   readonly world: WorldObserver
   readonly auditor: Auditor
   onEntry(entry: HistoryEntry): void
@@ -89,6 +101,7 @@ const promisesWithDeadlines: readonly PromiseId[] = [
   'retained-last',
   'wire-legal',
   'control-isolated',
+  'console-answers',
 ]
 
 export function createChecks(context: CheckContext): Checks {
@@ -104,6 +117,10 @@ export function createChecks(context: CheckContext): Checks {
   const willOnce = checkWillOnce(shared)
   const noAmplification = checkNoAmplification(shared)
   const controlIsolated = checkControlIsolated(shared)
+  const brokersPrivate = checkBrokersPrivate(shared)
+  const consoleAnswers = checkConsoleAnswers(shared)
+  const replaced = checkReplaced(shared)
+  const traceable = checkTraceable(shared)
   const all: Readonly<Record<PromiseId, Check>> = {
     'acked-survives': ackedSurvives,
     'acked-delivered': checkAckedDelivered(shared),
@@ -124,6 +141,10 @@ export function createChecks(context: CheckContext): Checks {
     retention: checkRetention(shared),
     'control-isolated': controlIsolated,
     readmission: checkReadmission(),
+    'brokers-private': brokersPrivate,
+    'console-answers': consoleAnswers,
+    replaced,
+    traceable,
   }
   const checks = (context.promises ?? promiseIds).map((id) => all[id])
   // Its listening costs something, and only deadlines need it.
@@ -161,6 +182,9 @@ export function createChecks(context: CheckContext): Checks {
   return {
     sockets: witness,
     tiers: checks.includes(noAmplification) ? noAmplification.tiers : new Map(),
+    intruders: brokersPrivate.intruders,
+    balancers: replaced.balancers,
+    operator: consoleAnswers.operator,
     world,
     auditor: {
       stored(topic, publisher, sequence, payloadOk) {
@@ -172,6 +196,8 @@ export function createChecks(context: CheckContext): Checks {
       failed(topic, why) {
         for (const check of checks) check.onAuditEnded?.(topic, why)
       },
+      wantsTrace: (publisher, sequence) => traceable.wants(publisher, sequence),
+      traced: (publisher, sequence, trace) => traceable.traced(publisher, sequence, trace),
     },
     onEntry(entry) {
       for (const check of checks) check.onEntry?.(entry)

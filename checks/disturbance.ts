@@ -13,7 +13,7 @@ type Machine = Pick<MachineSpec, 'name' | 'zone' | 'role' | 'standby'>
 const ROLES_ON_CLIENTS_WAY: ReadonlySet<string> = new Set(['client', 'load-balancer', 'proxy', 'broker', 'volume', 'nameserver'])
 
 /** Over as soon as they happened; what they leave behind is told by processes that end and start. */
-const MOMENTARY: ReadonlySet<Fault['kind']> = new Set([
+const INSTANT_KINDS: ReadonlySet<Fault['kind']> = new Set([
   'restart',
   'connection-reset',
   'clock-jump',
@@ -26,6 +26,11 @@ const MOMENTARY: ReadonlySet<Fault['kind']> = new Set([
 
 /** No machine can feel these: wall clocks decide nothing, damage is silent, and a machine that is added takes nothing away. */
 const UNFELT: ReadonlySet<Fault['kind']> = new Set(['clock-jump', 'clock-drift', 'bit-rot', 'misdirected-write', 'lying-sync', 'scale-out'])
+
+/** Whether a fault is over as soon as it happened: nothing is taken out again. */
+export function isInstant(fault: Fault): boolean {
+  return INSTANT_KINDS.has(fault.kind)
+}
 
 /** Faults on the way between machines, which leave each of them in order. */
 const ON_THE_WAY: ReadonlySet<Fault['kind']> = new Set(['partition', 'link', 'datagram-loss', 'nat-timeout'])
@@ -57,7 +62,7 @@ export class Disturbance {
   onFault(fault: Fault, phase: 'applied' | 'healed', timeUs: number): void {
     this.story.push({ timeUs, text: phase === 'applied' ? describeFault(fault) : `over: ${describeFault(fault)}` })
     if (phase === 'applied') {
-      if (!MOMENTARY.has(fault.kind)) this.active.push(fault)
+      if (!isInstant(fault)) this.active.push(fault)
       if (fault.kind === 'scale-in') for (const name of fault.machines) this.outOfService.add(name)
     } else {
       const at = this.active.indexOf(fault)

@@ -56,6 +56,7 @@ export class Ledger {
     reconnects: 0,
   }
   private readonly facts: ReadonlyMap<string, ClientFacts>
+  private readonly everyFlow: Flow[] = []
   private readonly flowsByPublisher = new Map<number, Flow[]>()
   private readonly flowsByName = new Map<string, Flow[]>()
   private readonly wildcards = new Map<string, WildcardFilter>()
@@ -104,6 +105,7 @@ export class Ledger {
     }
     const topic = this.topic(topicName)
     const flow = new Flow(publisher, topic, qos)
+    this.everyFlow.push(flow)
     topic.flows = appended(topic.flows as Flow[], flow)
     const byPublisher = this.flowsByPublisher.get(publisher)
     if (byPublisher === undefined) this.flowsByPublisher.set(publisher, [flow])
@@ -344,9 +346,9 @@ export class Ledger {
     return this.activeFlows
   }
 
-  /** Every flow there is, by topic. */
-  *flows(): IterableIterator<Flow> {
-    for (const topic of this.topics.values()) yield* topic.flows
+  /** Every flow there is, in the order in which they came. */
+  flows(): readonly Flow[] {
+    return this.everyFlow
   }
 
   private register(subscription: Subscription): void {

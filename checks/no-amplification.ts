@@ -2,7 +2,8 @@
  * `no-amplification`: after a fault no tier of the region gets more requests in any second than three times those of the busiest second before it, plus three for each
  * client that reconnects.
  *
- * Requests are counted at the sockets of each tier (`tiers.ts`). A client reconnects in the second in which it begins a connection, and in the next. At load balancers and proxies each
+ * Requests are counted at the sockets of each tier (`tiers.ts`). A client reconnects in the second in which it loses its connection (whose end the region has to be told of, as well as the beginning of
+ * the next), in that in which it begins one, and in the second after each. At load balancers and proxies each
  * connection that it begins counts as a client: how often it tries is its profile's affair, what the region makes of it is ours. The clients of an inner
  * tier are the machines that call it: each of their connections may bring three requests more, since all of them have to find their way when owners change.
  * Where the clients themselves send more than before (those who come back publish what they had queued, and acknowledge what waited for them), three times becomes as many times more: that
@@ -14,7 +15,7 @@
  */
 import type { Check, Shared } from './check.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
-import type { Client } from './state.ts'
+import { type Client, NEVER } from './state.ts'
 import { KEPT_SECONDS, PerSecond, secondOf, Tier, type TierRole, tierRoles } from './tiers.ts'
 
 const FACTOR = 3
@@ -46,6 +47,7 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   /** What clients sent once they were connected: publishes, acknowledgements, subscriptions. */
   const load = new PerSecond()
   const connecting = new Map<number, Set<Client>>()
+  const losing = new Map<number, Set<Client>>()
   const attempts = new PerSecond()
   let base: Base | undefined
   let faultUs = 0
@@ -69,11 +71,12 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   }
 
   const reconnecting = (second: number): number => {
-    const now = connecting.get(second)
-    const before = connecting.get(second - 1)
-    let count = now?.size ?? 0
-    for (const client of before ?? []) if (now?.has(client) !== true) count++
-    return count
+    const all = new Set<Client>()
+    for (const each of [second - 1, second]) {
+      for (const client of connecting.get(each) ?? []) all.add(client)
+      for (const client of losing.get(each) ?? []) all.add(client)
+    }
+    return all.size
   }
 
   const judge = (second: number, { requests, load: loadBefore }: Base) => {
@@ -130,9 +133,10 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
     onConnectStarted({ client }, timeUs) {
       const second = secondOf(timeUs)
       attempts.add(second, 1)
-      const known = connecting.get(second)
-      if (known !== undefined) known.add(client)
-      else connecting.set(second, new Set([client]))
+      note(connecting, second, client)
+    },
+    onClosed({ client, connackAtUs }, _reason, _by, timeUs) {
+      if (connackAtUs !== NEVER) note(losing, secondOf(timeUs), client)
     },
     onSubscribeSent: (_connection, _open, timeUs) => offered(timeUs),
     onPublishSent: (_connection, _flow, _sequence, _publication, _kind, timeUs) => offered(timeUs),
@@ -145,13 +149,21 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
       base = undefined
     },
     onSweep(nowUs) {
-      for (const second of connecting.keys()) {
-        if (second >= secondOf(nowUs) - KEPT_SECONDS) break
-        connecting.delete(second)
+      for (const bySecond of [connecting, losing]) {
+        for (const second of bySecond.keys()) {
+          if (second >= secondOf(nowUs) - KEPT_SECONDS) break
+          bySecond.delete(second)
+        }
       }
       if (isOver || base === undefined) return
       if (disturbance.isTroubled) watchedToSecond = Math.max(watchedToSecond, secondOf(nowUs) + WATCHED_AFTER_SECONDS)
       judgeUpTo(secondOf(nowUs) - 2)
     },
   }
+}
+
+function note(bySecond: Map<number, Set<Client>>, second: number, client: Client): void {
+  const known = bySecond.get(second)
+  if (known !== undefined) known.add(client)
+  else bySecond.set(second, new Set([client]))
 }

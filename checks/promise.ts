@@ -23,6 +23,10 @@ export const promiseIds = [
   'retention',
   'control-isolated',
   'readmission',
+  'brokers-private',
+  'console-answers',
+  'replaced',
+  'traceable',
 ] as const
 
 export type PromiseId = (typeof promiseIds)[number]

@@ -33,6 +33,21 @@ describe('the way back of a client', () => {
     expect(measures.total.max).toBe(5700)
   })
 
+  test('has a term for the TLS handshake, where there is one', () => {
+    const measures = measured({ securedUs: 5585 * MS })
+    expect(terms.map((term) => measures[term].max)).toEqual([3000, 2000, 500, 40, 15, 100])
+    expect(measures.tls).toMatchObject({ max: 45, count: 1 })
+    expect(measured().tls.count).toBe(0)
+  })
+
+  test('is counted apart where it lost its connection once more without another fault', () => {
+    const times = new RecoveryTimes()
+    times.lostAgain(1000 * MS, 1800 * MS)
+    const measures = times.measures()
+    expect(measures.again).toMatchObject({ max: 800, count: 1 })
+    expect(measures.total.count).toBe(0)
+  })
+
   test('of one that was only stuck has a service term alone', () => {
     const times = new RecoveryTimes()
     times.stuck(1000 * MS, 1800 * MS)

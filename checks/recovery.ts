@@ -15,10 +15,14 @@ export interface RecoveryMeasures {
   readonly edge: TimeSummary
   readonly backOff: TimeSummary
   readonly connect: TimeSummary
+  /** Of clients that connect over TLS: from there to the CONNECT; the handshake, with its wait for a core. */
+  readonly tls: TimeSummary
   /** From there to CONNACK. */
   readonly sessionLoad: TimeSummary
   /** From there to a publish acknowledged and a message delivered. */
   readonly service: TimeSummary
+  /** Of clients that were served again, and lost their connection once more without another fault: from then until they were served. In none of the terms. */
+  readonly again: TimeSummary
 }
 
 /** One client's way back, in true time. */
@@ -30,6 +34,8 @@ export interface Recovery {
   /** When it began the connection that brought service back. */
   readonly startedUs: number
   readonly openedUs: number
+  /** When its TLS handshake was done; undefined without TLS. */
+  readonly securedUs?: number | undefined
   readonly connackUs: number
   readonly servedUs: number
 }
@@ -41,8 +47,10 @@ export class RecoveryTimes {
   private readonly edge: number[] = []
   private readonly backOff: number[] = []
   private readonly connect: number[] = []
+  private readonly tls: number[] = []
   private readonly sessionLoad: number[] = []
   private readonly service: number[] = []
+  private readonly again: number[] = []
 
   /** A client that lost its connection. */
   lost(recovery: Recovery): void {
@@ -56,7 +64,9 @@ export class RecoveryTimes {
     this.edge.push(edgeUs)
     this.backOff.push(startedUs - recovery.lostUs - edgeUs)
     this.connect.push(openedUs - startedUs)
-    this.sessionLoad.push(recovery.connackUs - openedUs)
+    const securedUs = Math.max(recovery.securedUs ?? openedUs, openedUs)
+    if (recovery.securedUs !== undefined) this.tls.push(securedUs - openedUs)
+    this.sessionLoad.push(recovery.connackUs - securedUs)
     this.service.push(recovery.servedUs - recovery.connackUs)
   }
 
@@ -64,6 +74,11 @@ export class RecoveryTimes {
   stuck(faultUs: number, servedUs: number): void {
     this.total.push(servedUs - faultUs)
     this.service.push(servedUs - faultUs)
+  }
+
+  /** A client that was served already, and lost its connection again. */
+  lostAgain(lostUs: number, servedUs: number): void {
+    this.again.push(servedUs - lostUs)
   }
 
   measures(): RecoveryMeasures {
@@ -74,8 +89,10 @@ export class RecoveryTimes {
       edge: summarise(this.edge),
       backOff: summarise(this.backOff),
       connect: summarise(this.connect),
+      tls: summarise(this.tls),
       sessionLoad: summarise(this.sessionLoad),
       service: summarise(this.service),
+      again: summarise(this.again),
     }
   }
 }

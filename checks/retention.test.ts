@@ -8,9 +8,9 @@ class Minute {
   readonly stage: Stage
   private readonly count: number
 
-  constructor(count = 600, segmentMessages = 50) {
+  constructor(count = 600, segmentMessages = 50, segmentMs = 3_600_000) {
     this.count = count
-    this.stage = new Stage(clients(1), { retention: { retentionMs: 60_000, segmentMessages, shardOfTopic: () => 0 } })
+    this.stage = new Stage(clients(1), { retention: { retentionMs: 60_000, segmentMessages, segmentMs, shardOfTopic: () => 0 } })
     const publisher = this.stage.connected(0)
     for (let sequence = 0; sequence < count; sequence++) {
       publisher.publish(TOPIC, sequence)
@@ -50,10 +50,19 @@ describe('retention', () => {
     expect(new Minute(600, 5000).readFrom(0).stage.verdict('retention')).toBe('held')
   })
 
+  test('knows that a segment is finished by its age too, however few messages are in it', () => {
+    expect(new Minute(600, 5000, 90_000).readFrom(390).stage.verdict('retention')).toBe('held')
+    const result = new Minute(600, 5000, 90_000).readFrom(330).stage.result('retention')
+    expect(result.verdict).toBe('violated')
+    expect(result.violations[0]!.evidence[1]!.text).toContain('or by its age')
+  })
+
   test('bears the time during which the region was troubled', () => {
     const troubled = new Minute(300)
     expect(troubled.readFrom(100).stage.verdict('retention')).toBe('violated')
-    const stage = new Stage(clients(1), { retention: { retentionMs: 60_000, segmentMessages: 50, shardOfTopic: () => 0 } })
+    const stage = new Stage(clients(1), {
+      retention: { retentionMs: 60_000, segmentMessages: 50, segmentMs: 3_600_000, shardOfTopic: () => 0 },
+    })
     const publisher = stage.connected(0)
     stage.apply({ kind: 'crash', machines: ['broker-1'] })
     for (let sequence = 0; sequence < 300; sequence++) {

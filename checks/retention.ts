@@ -1,6 +1,6 @@
 /**
  * `retention`: nothing goes before its time; what is past it is gone within a segment and a minute. The segment is a stretch of a shard's log, which is given up as a whole, once
- * the newest message in it is past its retention.
+ * the newest message in it is past its retention; it is finished by so many messages, or by its age.
  *
  * Judged by what the auditor reads back, against the true times at which the publishers sent their messages and received the acknowledgements (`ages.ts`). Put to the test by messages
  * acknowledged: by those that were there although others were past their time, and by those that had to be gone. So a run that is shorter than the retention puts nothing to the test:
@@ -63,7 +63,10 @@ export function checkRetention({ context, ledger, ages }: Shared): Check {
             text: `${left.length} messages of publisher ${flow.publisher} on ${flow.topic.name} (the first of sequence ${left[0]}) could be read back although they were past their retention of ${seconds(retentionMs * 1000)}, a segment and a minute.`,
             evidence: [
               { timeUs: gone.acknowledgedUs, text: `by then the service had acknowledged all of them up to sequence ${gone.upTo}` },
-              { timeUs: gone.finishedUs, text: 'by then a whole segment of messages had been acknowledged after them' },
+              {
+                timeUs: gone.finishedUs,
+                text: 'by then the segment that they stand in was finished: by the messages after them, or by its age',
+              },
               { timeUs: auditFromUs, text: 'the auditor began to read' },
             ],
           }),

@@ -20,7 +20,7 @@ const defaultFacts: ClientFacts = {
 }
 
 const zones = ['az1', 'az2', 'az3']
-const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer', 'console']
+const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer', 'console', 'instance-group']
 
 type ConnectOptions = {
   readonly present?: boolean
@@ -60,9 +60,10 @@ export class Stage {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),
       machines: [
         ...zones.flatMap((zone, index) => roles.map((role) => ({ name: `${role}-${index + 1}`, zone, role }))),
+        ...zones.map((zone, index) => ({ name: `proxy-${zones.length + index + 1}`, zone, role: 'proxy', standby: true })),
         ...clients.map(({ number }) => ({ name: `client-machine-${number}`, zone: INTERNET, role: 'client' })),
       ],
-      budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000 },
+      budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000, consoleMs: 5000, replacementMs: 75_000 },
       window3x: 16,
       ...options,
     }

@@ -59,6 +59,7 @@ export class LiveProcess implements Host, ConnectionOwner {
   readonly zone: string
   readonly address: string
   readonly bootId: number
+  readonly version: number
   readonly recording: boolean
   readonly files: Files
   readonly machines: MachineControl | undefined
@@ -73,11 +74,12 @@ export class LiveProcess implements Host, ConnectionOwner {
   #alive = true
   #pauses = 0
 
-  constructor(spec: MachineSpec, bootId: number, disk: LiveDisk, surroundings: Surroundings) {
+  constructor(spec: MachineSpec, bootId: number, version: number, disk: LiveDisk, surroundings: Surroundings) {
     this.machine = spec.name
     this.zone = spec.zone
     this.address = spec.address
     this.bootId = bootId
+    this.version = version
     this.recording = surroundings.recording
     this.#spec = spec
     this.#surroundings = surroundings
@@ -185,7 +187,7 @@ export class LiveProcess implements Host, ConnectionOwner {
     return connection
   }
 
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding {
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs?: number): Forwarding {
     if (!(inbound instanceof LiveConnection)) throw new TypeError('expected a connection of this world')
     const socket = inbound.handOver()
     if (socket === undefined) {
@@ -200,6 +202,7 @@ export class LiveProcess implements Host, ConnectionOwner {
       target,
       owner: this,
       handler,
+      idleTimeoutMs,
     })
     this.#flows.add(forwarding)
     return forwarding

@@ -78,12 +78,25 @@ class RealWorld implements LiveWorld, Surroundings {
     start: (name, startUpMs) => this.#startUp(this.#machine(name), startUpMs),
     stop: (name, withinMs) => this.#setAside(this.#machine(name), withinMs),
     state: (name) => this.#machine(name).state,
+    moveAddress: (address, name) => {
+      const { spec } = this.#machine(name)
+      this.control.holderOf(address)
+      this.#holders.set(address, name)
+      this.addresses.float(address, spec.address)
+    },
+    holderOf: (address) => {
+      const holder = this.#holders.get(address)
+      if (holder === undefined) throw new Error(`${address} is no floating address`)
+      return holder
+    },
   }
   readonly #directory: string
   readonly #seed: number
   readonly #streams = new Map<string, RandomStream>()
   readonly #beganMs = performance.now()
   readonly #machines = new Map<string, Machine>()
+  /** Names, by floating address. */
+  readonly #holders = new Map<string, string>()
   readonly #socketObservers = new Map<string, SocketObserver[]>()
   readonly #observers: WorldObserver[] = []
   readonly #timers = new TimerQueue(() => this.nowMs())
@@ -112,6 +125,10 @@ class RealWorld implements LiveWorld, Surroundings {
       }
     }
     this.addresses.toReal({ host: spec.address, port: 0 })
+    for (const floating of spec.floatingAddresses ?? []) {
+      this.#holders.set(floating, spec.name)
+      this.addresses.float(floating, spec.address)
+    }
     const disk = new LiveDisk(join(this.#directory, spec.name), (file, size) => {
       for (const observer of this.#observers) observer.onSynced?.(spec.name, file, size, this.nowUs())
     })
@@ -410,9 +427,9 @@ class RealWorld implements LiveWorld, Surroundings {
   #start(machine: Machine): void {
     const bootId = lastBootId(machine.bootIdFile) + 1
     writeFileSync(machine.bootIdFile, `${bootId}\n`)
-    const process = new LiveProcess(machine.spec, bootId, machine.disk, this)
-    machine.process = process
     const { version } = machine
+    const process = new LiveProcess(machine.spec, bootId, version, machine.disk, this)
+    machine.process = process
     this.#journal(machine.spec.name, version === 1 ? { kind: 'process-started', bootId } : { kind: 'process-started', bootId, version })
     for (const observer of this.#observers) observer.onProcessStarted?.(machine.spec.name, this.nowUs())
     process.start(version > 1 ? (machine.spec.upgraded ?? machine.spec.boot) : machine.spec.boot)

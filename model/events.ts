@@ -82,6 +82,8 @@ export type ServiceEvent =
   | { readonly kind: 'routes-adopted'; readonly shard: number; readonly epoch: number; readonly broker: string }
   | { readonly kind: 'client-connected'; readonly clientId: string; readonly version: number }
   | { readonly kind: 'client-closed'; readonly clientId: string; readonly reason: string }
+  /** It waited so long for its turn, and so many others wait for theirs. */
+  | { readonly kind: 'tls-handshake-done'; readonly waitedMs: number; readonly waiting: number }
   | { readonly kind: 'publish-refused'; readonly clientId: string; readonly topic: string; readonly reasonCode: number }
   | { readonly kind: 'session-suspended'; readonly clientId: string }
   | { readonly kind: 'session-resumed'; readonly clientId: string }
@@ -95,6 +97,8 @@ export type ServiceEvent =
   | { readonly kind: 'target-draining'; readonly target: string; readonly connections: number }
   | { readonly kind: 'target-removed'; readonly target: string }
   | { readonly kind: 'answer-changed'; readonly name: string; readonly addresses: readonly string[] }
+  /** An access address reaches another node of the load balancer. */
+  | { readonly kind: 'address-moved'; readonly address: string; readonly from: string; readonly to: string }
   // Instance group
   /** Of the controllers, one acts. */
   | { readonly kind: 'controller-changed'; readonly acting: boolean }

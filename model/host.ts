@@ -83,7 +83,7 @@ export interface Forwarding {
 }
 
 export interface ForwardingHandler {
-  /** Either side closed or died; both are gone now. `refused` and `timeout` mean that the target was never reached. */
+  /** Either side closed or died; both are gone now. `refused` means that the target was never reached; `timeout` that, or that the joint was idle for too long. */
   onClose(forwarding: Forwarding, reason: CloseReason): void
 }
 
@@ -137,6 +137,10 @@ export interface MachineControl {
   stop(machine: string, withinMs: number): void
   /** Of any machine of the world. */
   state(machine: string): MachineState
+  /** Has a floating address (`MachineSpec`) reach this machine from now on. Connections that were made by it go on where they are. */
+  moveAddress(address: string, machine: string): void
+  /** The machine that a floating address reaches. */
+  holderOf(address: string): string
 }
 
 /** What one process may ask of its machine. */
@@ -148,6 +152,8 @@ export interface Host {
   readonly address: string
   /** Differs from one start of a process to the next on the same machine, and grows. */
   readonly bootId: number
+  /** Which version of the program the machine runs: 1, and one more after each upgrade. Machines of two versions talk to each other while an upgrade goes on. */
+  readonly version: number
 
   /** Monotonic time in milliseconds since the process started, with fractions down to a microsecond. */
   nowMs(): number
@@ -164,8 +170,11 @@ export interface Host {
   listen(port: number, accept: (connection: Connection) => ConnectionHandler | undefined): Listener
   /** Opens a connection. Without an answer it ends by `timeout`, after longer than callers care to wait: set a timer. `label` names the flow for the random streams. */
   connect(target: Address, handler: ConnectionHandler, label?: string): Connection
-  /** Joins an accepted connection with a new one to `target`, so that no byte passes this process. `inbound.handler` is not called again. */
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding
+  /**
+   * Joins an accepted connection with a new one to `target`, so that no byte passes this process. `inbound.handler` is not called again.
+   * A joint over which no byte went, either way, for `idleTimeoutMs` is forgotten: at once, or when somebody sends again, who then gets RST. Without it none is.
+   */
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs?: number): Forwarding
   bind(port: number, onDatagram: (from: Address, bytes: Buffer) => void): DatagramSocket
 
   readonly files: Files

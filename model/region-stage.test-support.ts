@@ -56,6 +56,8 @@ export class Stage {
   private readonly sentToConnection: number[][] = []
   /** The machine that the clients stand on. */
   clientHost!: Host
+  /** A machine of the service's operators, from which brokers and consoles can be reached. */
+  insideHost!: Host
 
   /** A region at work: every shard is served and every proxy knows where. */
   constructor(options: StageOptions = {}) {
@@ -81,6 +83,17 @@ export class Stage {
       cores: 64,
       boot: (host) => {
         this.clientHost = host
+        return {}
+      },
+    })
+    this.world.addMachine({
+      name: 'inside-1',
+      zone: 'ops',
+      role: 'inside',
+      address: '10.255.0.1',
+      cores: 64,
+      boot: (host) => {
+        this.insideHost = host
         return {}
       },
     })
@@ -245,7 +258,7 @@ export class Stage {
     const link = this.linkTo(machine)
     this.until(() => link.up, `a link to ${machine}`)
     const outcomes: Outcome<ReplyOf<N>>[] = []
-    this.clientHost.setTimer(0, () => link.request(request, ASK_TIMEOUT_MS, (outcome) => outcomes.push(outcome)))
+    this.insideHost.setTimer(0, () => link.request(request, ASK_TIMEOUT_MS, (outcome) => outcomes.push(outcome)))
     this.until(() => outcomes.length > 0, `the answer of ${machine}`)
     const outcome = outcomes[0]!
     if (outcome.kind !== 'reply') throw new Error(`${machine} did not answer: ${outcome.kind}`)
@@ -254,10 +267,10 @@ export class Stage {
 
   /** Asks the consoles, one after the other, until one has answered. */
   askConsole<N extends ConsoleRequest>(request: MessageOf<N>): ReplyOf<N> {
-    this.console ??= new ConsoleClient(this.clientHost, this.plan.consoles)
+    this.console ??= new ConsoleClient(this.insideHost, this.plan.consoles)
     const answers: (ReplyOf<N> | undefined)[] = []
     const { console } = this
-    this.clientHost.setTimer(0, () => console.ask(request, (answer) => answers.push(answer)))
+    this.insideHost.setTimer(0, () => console.ask(request, (answer) => answers.push(answer)))
     this.until(() => answers.length > 0, `a console to answer ${request.name}`, CONSOLE_PATIENCE_MS)
     const answer = answers[0]
     if (answer === undefined) throw new Error(`no console has answered ${request.name}`)
@@ -284,7 +297,7 @@ export class Stage {
     if (link === undefined) {
       const machine = this.plan.machines.find((spec) => spec.name === name)
       if (machine === undefined) throw new Error(`there is no ${name}`)
-      link = Link.dial(this.clientHost, { host: machine.address, port: machine.role === 'volume' ? ports.volume : ports.broker }, {})
+      link = Link.dial(this.insideHost, { host: machine.address, port: machine.role === 'volume' ? ports.volume : ports.broker }, {})
       this.links.set(name, link)
     }
     return link

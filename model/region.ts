@@ -4,6 +4,7 @@
  */
 import { type AccessRules, openAccess } from './access.ts'
 import { bootBroker } from './broker/broker.ts'
+import type { BalancerNode } from './cloud/address-failover.ts'
 import { type Access, bootDnsServer } from './cloud/dns-server.ts'
 import { bootInstanceGroup, type GroupInstance } from './cloud/instance-group.ts'
 import { bootLoadBalancer } from './cloud/load-balancer.ts'
@@ -84,6 +85,8 @@ const firstAddress = {
   'instance-group': 140,
 } as const
 type Role = keyof typeof firstAddress
+/** As above, for the floating address of a zone's load-balancer node. */
+const FLOATING_ADDRESS = 150
 
 interface Place {
   readonly name: string
@@ -173,9 +176,13 @@ export function planRegion(spec: RegionSpec): RegionPlan {
   const copyZones = copyPlaces.map(({ zone }) => zone)
   const placement = (volume: number) => placementOf(spec.volumeKind, volume, copyZones)
   const targets = [...proxyPlaces, ...standbyProxies].map((place) => ({ ...at(ports.mqtt)(place), zone: place.zone }))
-  // A machine has one address: a node's stands for its public one and for that in the virtual network.
-  const addresses = balancerPlaces.map((place) => place.host)
+  // One address stands for a node's public one and for that in the virtual network.
   const { spareInstancesPerZone } = settings.instanceGroup
+  const isFloating = settings.loadBalancer.addressFailoverMs > 0 && spareInstancesPerZone > 0
+  const balancers = balancerPlaces.map(({ name, host }, z): BalancerNode => {
+    return { name, host, accessAddress: isFloating ? `10.${z + 1}.0.${FLOATING_ADDRESS}` : host }
+  })
+  const addresses = balancers.map(({ accessAddress }) => accessAddress)
   const groupPlaces = spareInstancesPerZone > 0 ? places(spec, 'instance-group', 1) : []
   const spares = sparePlaces(spec, spareInstancesPerZone)
   const instances: readonly GroupInstance[] = [
@@ -199,11 +206,15 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     console: bootConsole({ counts, settings, nameservers, consoles, rules }),
     dns: bootDnsServer({ settings, names }),
     'load-balancer': bootLoadBalancer({ settings, targets, port: ports.mqtt }),
-    'instance-group': bootInstanceGroup({ settings, controllers: groupPlaces, instances, balancers: addresses }),
+    'instance-group': bootInstanceGroup({ settings, controllers: groupPlaces, instances, balancers }),
   }
   const machines = [volumePlaces, nameserverPlaces, brokerPlaces, proxyPlaces, dnsPlaces, balancerPlaces, consolePlaces, groupPlaces]
     .flat()
-    .map(({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role] }))
+    .map(({ name, zone, role, host }): MachineSpec => {
+      const floating = isFloating ? balancers.find((node) => node.name === name) : undefined
+      const floatingAddresses = floating === undefined ? undefined : { floatingAddresses: [floating.accessAddress] }
+      return { name, zone, role, address: host, cores: CORES, boot: boots[role], ...floatingAddresses }
+    })
 
   const standby = [...standbyBrokers, ...standbyProxies, ...spares].map(
     ({ name, zone, role, host }): MachineSpec => ({ name, zone, role, address: host, cores: CORES, boot: boots[role], standby: true }),

@@ -19,7 +19,10 @@ export interface ServiceSettings {
     /** A checkpoint is written once this many bytes were logged since the last one, or four times its size, whichever is more. */
     readonly checkpointBytes: number
     readonly segmentBytes: number
+    /** Messages are kept for this long, and given up in stretches of the log, once the newest of a stretch is that old. */
     readonly retentionMs: number
+    /** Such a stretch is finished when its first message is this old, unless it was long enough before. */
+    readonly segmentAgeMs: number
     /** How often a broker sees whether it should hand a shard to one that has fewer; 0: never. */
     readonly rebalanceIntervalMs: number
   }
@@ -74,8 +77,12 @@ export interface ServiceSettings {
     readonly slowStartMs: number
     /** How long a target that was taken out on purpose keeps its connections. */
     readonly drainMs: number
+    /** A connection on which nothing was sent, either way, for this long is forgotten, and whoever sends then gets RST. */
+    readonly idleTimeoutMs: number
     /** Whether a node uses the targets of all zones, or only those of its own. */
     readonly crossZone: boolean
+    /** A node that did not answer for this long loses its access address to one in another zone, until it is back; 0: addresses stay where they are. */
+    readonly addressFailoverMs: number
   }
   readonly dns: {
     readonly ttlSeconds: number
@@ -117,6 +124,7 @@ export const defaultSettings: ServiceSettings = {
     checkpointBytes: 1 << 20,
     segmentBytes: 8 << 20,
     retentionMs: 3 * 24 * 3600 * 1000,
+    segmentAgeMs: 3600 * 1000,
     rebalanceIntervalMs: 10_000,
   },
   volume: {
@@ -153,7 +161,9 @@ export const defaultSettings: ServiceSettings = {
     resetUnhealthy: true,
     slowStartMs: 30_000,
     drainMs: 300_000,
+    idleTimeoutMs: 350_000,
     crossZone: true,
+    addressFailoverMs: 0,
   },
   dns: { ttlSeconds: 60, healthDriven: true, probeIntervalMs: 5000, probeTimeoutMs: 2000, unhealthyThreshold: 2, healthyThreshold: 2 },
   console: { rulesPullIntervalMs: 60_000, requestTimeoutMs: 2000 },

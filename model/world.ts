@@ -16,8 +16,10 @@ export interface MachineSpec {
   readonly zone: string
   /** What it is for, such as `proxy`: selectors and observers go by it. */
   readonly role: string
-  /** IPv4, unique. A machine may stand for many network addresses only by being many machines. */
+  /** IPv4, unique: where it connects from, and is reached. */
   readonly address: string
+  /** More addresses by which it is reached, each until the cloud moves it to another machine (`MachineControl`). */
+  readonly floatingAddresses?: readonly string[]
   readonly cores: number
   readonly boot: Boot
   /** What an upgrade puts in place of `boot`; where it is left out the same program runs on under a higher version number. */
@@ -177,6 +179,8 @@ export interface WorldObserver {
   onSynced?(machine: string, file: string, size: number, timeUs: number): void
   /** A machine lost power: `lostFiles` are those of which some bytes never synced are gone or torn. */
   onPowerLost?(machine: string, lostFiles: readonly string[], timeUs: number): void
+  /** A handler begins that had to wait for a core, or through a pause; `waiting` others of its machine still do. Virtual worlds only. */
+  onWaited?(machine: string, waitedUs: number, waiting: number, timeUs: number): void
 }
 
 export class UnsupportedFault extends Error {}

@@ -23,8 +23,13 @@ const recovery = {
   total: times(5000),
   detection: times(3000),
   backOffAndConnect: times(1500),
+  edge: times(1000),
+  backOff: times(400),
+  connect: times(100),
+  tls: { p50: 0, p99: 0, max: 0, count: 0 },
   sessionLoad: times(50),
   service: times(450),
+  again: times(700),
 } as unknown as ProfileRecovery['recovery']
 
 describe('the page of client profiles', () => {
@@ -45,13 +50,15 @@ describe('the page of client profiles', () => {
     expect(page).toContain("npx squall run az-outage --seed 1 --set 'clients=[")
   })
 
-  test('has the median and the longest of each term', () => {
+  test('has the median and the longest of each term that clients of the page have', () => {
     const rows = connectionEndings.map((ending): ProfileRecovery => ({ profile: 'hivemq', ending, recovery }))
     const rendered = renderProfilePage(profileHabits(), rows, 1)
     expect(rendered).toContain(
-      '| profile | clients | until served again | detection | back-off and connect | session load | until messages flow |',
+      '| profile | clients | until served again | detection | edge | back-off | connect | session load | until messages flow |',
     )
-    expect(rendered).toContain('| hivemq | 3 | 5.00 s, 10.00 s | 3.00 s, 6.00 s | 1.50 s, 3.00 s | 50 ms, 100 ms | 450 ms, 900 ms |')
+    expect(rendered).toContain(
+      '| hivemq | 3 | 5.00 s, 10.00 s | 3.00 s, 6.00 s | 1.00 s, 2.00 s | 400 ms, 800 ms | 100 ms, 200 ms | 50 ms, 100 ms | 450 ms, 900 ms |',
+    )
   })
 })
 

@@ -26,9 +26,12 @@ const endingTitles: Readonly<Record<ConnectionEnding, { readonly title: string; 
 
 const termTitles: Readonly<Record<string, string>> = {
   total: 'until served again',
-  backOffAndConnect: 'back-off and connect',
+  backOff: 'back-off',
   service: 'until messages flow',
 }
+
+/** A sum of others, and what is none of the way back after the fault. */
+const LEFT_OUT: ReadonlySet<string> = new Set(['backOffAndConnect', 'again'])
 
 /** `sessionLoad` as people write it. */
 function termTitle(term: string): string {
@@ -46,7 +49,12 @@ function isTimes(value: unknown): value is TimeSummary {
 
 function endingSection(ending: ConnectionEnding, rows: readonly ProfileRecovery[]): string {
   const { title, text } = endingTitles[ending]
-  const terms = Object.entries(rows[0]?.recovery ?? {}).flatMap(([term, value]) => (isTimes(value) ? [term] : []))
+  const timesOf = ({ recovery }: ProfileRecovery, term: string): unknown => recovery[term as keyof typeof recovery]
+  const isThere = (times: unknown): boolean => isTimes(times) && times.count > 0
+  // Without TLS there is no handshake.
+  const terms = Object.keys(rows[0]?.recovery ?? {}).filter(
+    (term) => !LEFT_OUT.has(term) && rows.some((row) => isThere(timesOf(row, term))),
+  )
   const table = markdownTable(
     ['profile', 'clients', ...terms.map(termTitle)],
     rows.map(({ profile, recovery }) => {
@@ -82,7 +90,7 @@ export function renderProfilePage(habits: readonly ProfileHabits[], rows: readon
       `    ${command}`,
     ].join('\n'),
     `## Habits\n\nThe profiles are data, in \`model/client/profiles.ts\` and \`paho-profiles.ts\`, each fact with its source. "Notices within" is for a dead path that nothing tells of, with something unacknowledged.\n\n${habitsTable}`,
-    `In the tables below each cell is the median and the longest, over the clients that lost their connection or had to wait ("clients"). All times are simulated.`,
+    `In the tables below each cell is the median and the longest, over the clients that lost their connection or had to wait ("clients"). "Edge" is the time spent on attempts that led nowhere, such as to an address of the dark zone. All times are simulated.`,
     ...connectionEndings.map((ending) =>
       endingSection(
         ending,

@@ -11,7 +11,7 @@ function promise(id: PromiseId, changes: Partial<PromiseResult> = {}): PromiseRe
 }
 
 function times(p50: number, p90: number, p99: number, max: number, count: number): TimeSummary {
-  return { p50, p90, p99, max, count, buckets: [] }
+  return { p50, p90, p99, max, count, buckets: count === 0 ? [] : [{ upToMs: p50 <= 50 ? 50 : 5000, count }] }
 }
 
 const held: RunResult = {
@@ -44,8 +44,10 @@ const held: RunResult = {
       edge: times(0, 1500, 2000, 2020, 86),
       backOff: times(660, 1100, 1280, 1300, 86),
       connect: times(42, 60, 81, 90, 86),
+      tls: times(0, 0, 0, 0, 0),
       sessionLoad: times(49, 300, 348, 401, 86),
       service: times(8.7, 400, 619, 624, 99),
+      again: times(0, 0, 0, 0, 0),
     },
     control: undefined,
   },
@@ -110,14 +112,22 @@ describe('the summary of a run', () => {
         ○ qos0-at-most-once    not exercised
 
       Recovery as clients felt it (50 were on a proxy that a fault struck)
-                                        p50        p90        p99        max    clients
-        until served again           4.36 s     7.20 s     7.30 s     7.36 s         99
-          detection                  3.49 s     3.80 s     3.90 s     3.96 s         86
-          edge                       0.0 ms     1.50 s     2.00 s     2.02 s         86
-          back-off                   660 ms     1.10 s     1.28 s     1.30 s         86
-          connect                     42 ms      60 ms      81 ms      90 ms         86
-          session load                49 ms     300 ms     348 ms     401 ms         86
-          until messages flow        8.7 ms     400 ms     619 ms     624 ms         99
+                                       p50       p90       p99       max   clients
+        until served again          4.36 s    7.20 s    7.30 s    7.36 s        99
+          detection                 3.49 s    3.80 s    3.90 s    3.96 s        86
+          edge                      0.0 ms    1.50 s    2.00 s    2.02 s        86
+          back-off                  660 ms    1.10 s    1.28 s    1.30 s        86
+          connect                    42 ms     60 ms     81 ms     90 ms        86
+          session load               49 ms    300 ms    348 ms    401 ms        86
+          until messages flow       8.7 ms    400 ms    619 ms    624 ms        99
+        how the times spread    1 ms     10 ms    100 ms   1 s      10 s     100 s
+        until served again                                       ██
+          detection                                              ██
+          edge                                 ██
+          back-off                                               ██
+          connect                              ██
+          session load                         ██
+          until messages flow                  ██
 
       Messages
            published  acknowledged     delivered    duplicated          lost
@@ -149,14 +159,22 @@ describe('the summary of a run', () => {
         "         replay  npx squall run az-outage --seed 7",
         "",
         "Recovery as clients felt it (50 were on a proxy that a fault struck)",
-        "                                  p50        p90        p99        max    clients",
-        "  until served again           4.36 s     7.20 s     7.30 s     7.36 s         99",
-        "    detection                  3.49 s     3.80 s     3.90 s     3.96 s         86",
-        "    edge                       0.0 ms     1.50 s     2.00 s     2.02 s         86",
-        "    back-off                   660 ms     1.10 s     1.28 s     1.30 s         86",
-        "    connect                     42 ms      60 ms      81 ms      90 ms         86",
-        "    session load                49 ms     300 ms     348 ms     401 ms         86",
-        "    until messages flow        8.7 ms     400 ms     619 ms     624 ms         99",
+        "                                 p50       p90       p99       max   clients",
+        "  until served again          4.36 s    7.20 s    7.30 s    7.36 s        99",
+        "    detection                 3.49 s    3.80 s    3.90 s    3.96 s        86",
+        "    edge                      0.0 ms    1.50 s    2.00 s    2.02 s        86",
+        "    back-off                  660 ms    1.10 s    1.28 s    1.30 s        86",
+        "    connect                    42 ms     60 ms     81 ms     90 ms        86",
+        "    session load               49 ms    300 ms    348 ms    401 ms        86",
+        "    until messages flow       8.7 ms    400 ms    619 ms    624 ms        99",
+        "  how the times spread    1 ms     10 ms    100 ms   1 s      10 s     100 s",
+        "  until served again                                       ██",
+        "    detection                                              ██",
+        "    edge                                 ██",
+        "    back-off                                               ██",
+        "    connect                              ██",
+        "    session load                         ██",
+        "    until messages flow                  ██",
         "",
         "Messages",
         "     published  acknowledged     delivered    duplicated          lost",
@@ -200,8 +218,8 @@ describe('the summary of a run', () => {
 
 test('many runs get a line each and a sum', () => {
   expect([
-    renderLine(held, { colour: false }),
-    renderLine(violated, { colour: false }),
+    renderLine(held, { colour: false, nameWidth: 18 }),
+    renderLine(violated, { colour: false, nameWidth: 18 }),
     renderTally([held, held, violated, { scenario: 'calm', verdict: 'broken' }], 12.34, { colour: false }),
   ]).toMatchInlineSnapshot(`
     [
@@ -233,6 +251,7 @@ describe('the failover of the service', () => {
     ownerlessMs: 30_020,
     routesMs: 480,
     expiryMs: 120_000,
+    scanIntervalMs: 5000,
     heartbeatIntervalMs: 30_000,
     routePullIntervalMs: 20_000,
   }
@@ -243,12 +262,51 @@ describe('the failover of the service', () => {
       'shard failover 3.60 s 3.70 s 3.72 s 3.72 s 4 route refresh 40 ms 60 ms 70 ms 70 ms 8 4 shards were without an owner, for up to 30.02 s.',
     )
     expect(text).toContain('A silent broker is given up after 120 s (nameserver.expiryMs)')
-    expect(text).toContain('(nameserver.expiryMs), which the others learn with a heartbeat, every 30.00 s (broker.heartbeatIntervalMs).')
+    expect(text).toContain(
+      '(nameserver.expiryMs), looked for every 5.00 s (nameserver.scanIntervalMs), which the others learn with a heartbeat, every 30.00 s (broker.heartbeatIntervalMs).',
+    )
     expect(text).toContain('Proxies knew the new owners up to 480 ms later. They ask after an error, and every 20.00 s')
     expect(renderSummary({ ...held, failover: { ...failover, shards: 1 } }, { colour: false, replay })).toContain('1 shard was without')
   })
 
+  const why = (changes: Partial<typeof failover>) => {
+    const text = renderSummary({ ...held, failover: { ...failover, ...changes } }, { colour: false, replay }).replace(/\s+/g, ' ')
+    return /Why not within seconds: .*? can be quicker than that\./.exec(text)?.[0]
+  }
+
+  test('says why clients were not back within seconds, where it is the reason, and nothing where it is not', () => {
+    expect(why({ ownerlessMs: 121_700, routesMs: 17_320 })).toBe(
+      'Why not within seconds: shard failover took 122 s of it, since nameservers call a broker dead only after 120 s of silence (nameserver.expiryMs), and proxies learnt the new owners up to 17.32 s later. No client can be quicker than that.',
+    )
+    expect(why({ ownerlessMs: 30_020 })).toMatch(/30.02 s of it, since the fault was over before any nameserver calls a broker dead/)
+    expect(why({ ownerlessMs: 3100, routesMs: 900, expiryMs: 3000 })).toBeUndefined()
+  })
+
   test('is left out where no shard was taken over', () => {
     expect(renderSummary(held, { colour: false, replay })).not.toContain('Failover')
+  })
+})
+
+describe('work that waited for a core', () => {
+  const queue = { role: 'proxy', waits: times(53, 180, 213, 215, 5227), peak: 838, peakMachine: 'proxy-3', peakAtMs: 31_104 }
+
+  test('is shown by what it was and where, as percentiles, bars and the longest line', () => {
+    const text = renderSummary({ ...held, queues: { handlers: [], tlsHandshakes: [queue] } }, { colour: false, replay })
+    expect(text.split('\n').slice(text.split('\n').indexOf('Work that waited for a core'), -6)).toMatchInlineSnapshot(`
+      [
+        "Work that waited for a core",
+        "                                 p50       p90       p99       max    waited",
+        "  TLS handshakes, proxy        53 ms    180 ms    213 ms    215 ms     5,227",
+        "  how the times spread    1 ms     10 ms    100 ms   1 s      10 s     100 s",
+        "  TLS handshakes, proxy                                    ██",
+        "  proxy-3 had up to 838 TLS handshakes in line, at 31.104 s; the longest wait was 215 ms.",
+        "",
+      ]
+    `)
+  })
+
+  test('is left out where nobody would notice', () => {
+    const short = { ...queue, waits: times(0.1, 1, 2, 5, 40) }
+    expect(renderSummary({ ...held, queues: { handlers: [short], tlsHandshakes: [] } }, { colour: false, replay })).not.toContain('waited')
   })
 })

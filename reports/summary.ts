@@ -3,10 +3,10 @@
  * run again; how long clients were without service, and where that time went; what became of the messages. At most 100 columns.
  */
 
-import type { TimeSummary } from '../checks/histogram.ts'
 import type { PromiseResult, Violation } from '../checks/promise.ts'
 import type { RunResult, Verdict } from '../scenarios/result.ts'
 import type { StoryLine, StoryTone } from '../scenarios/story.ts'
+import { controlBlock, failoverBlock, queuesBlock, recoveryBlock } from './recovery-blocks.ts'
 import { count, duration, type Paint, painter, wrap } from './text.ts'
 
 export interface SummaryOptions {
@@ -45,6 +45,7 @@ export function renderSummary(result: RunResult, options: SummaryOptions): strin
     promisesBlock(result, options, paint),
     recoveryBlock(result, paint),
     failoverBlock(result, paint),
+    queuesBlock(result, paint),
     controlBlock(result, paint),
     messagesBlock(result, paint),
     verdictBlock(result, options, paint),
@@ -52,8 +53,8 @@ export function renderSummary(result: RunResult, options: SummaryOptions): strin
   return parts.filter((part) => part !== '').join('\n\n')
 }
 
-/** One of many runs. */
-export function renderLine(result: RunResult, options: Pick<SummaryOptions, 'colour'>): string {
+/** One of many runs. `nameWidth`: of the longest of their names. */
+export function renderLine(result: RunResult, options: { readonly colour: boolean; readonly nameWidth: number }): string {
   const paint = painter(options.colour)
   const { mark, words, style } = verdictLooks[result.verdict]
   const { measures } = result
@@ -65,7 +66,7 @@ export function renderLine(result: RunResult, options: Pick<SummaryOptions, 'col
   ]
   const wrong = unexpected(result).map((promise) => promise.id)
   const tail = result.verdict === 'held' ? facts.join(', ') : wrong.join(', ')
-  return `${paint(style, mark)} ${result.scenario.padEnd(18)} seed ${String(result.seed).padEnd(6)} ${paint(style, words.padEnd(13))} ${tail}`
+  return `${paint(style, mark)} ${result.scenario.padEnd(options.nameWidth)} seed ${String(result.seed).padEnd(6)} ${paint(style, words.padEnd(13))} ${tail}`
 }
 
 /** The sum of many runs. */
@@ -163,61 +164,6 @@ function proof(promise: PromiseResult, notPromised: string | undefined, options:
   const rest = more > 0 ? [`    ${paint('dim', `… and ${count(more)} more of ${promise.id}`)}`] : []
   const excuse = notPromised === undefined ? [] : wrap(notPromised, WIDTH - 4).map((line) => `    ${paint('yellow', line)}`)
   return [...lines, ...rest, ...excuse, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
-}
-
-function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
-  const { recovery } = measures
-  if (recovery.total.count === 0) return ''
-  const rows: readonly (readonly [string, TimeSummary])[] = [
-    ['until served again', recovery.total],
-    ['  detection', recovery.detection],
-    ['  edge', recovery.edge],
-    ['  back-off', recovery.backOff],
-    ['  connect', recovery.connect],
-    ['  session load', recovery.sessionLoad],
-    ['  until messages flow', recovery.service],
-  ]
-  const lines = rows.map(([name, times], index) => {
-    const line = timesRow(name, times)
-    return index === 0 ? line : paint('dim', line)
-  })
-  const struck = facts.clientsStruck > 0 ? ` (${count(facts.clientsStruck)} were on a proxy that a fault struck)` : ''
-  return [`${paint('bold', 'Recovery as clients felt it')}${paint('dim', struck)}`, paint('dim', timesHead('clients')), ...lines].join('\n')
-}
-
-function timesHead(counted: string): string {
-  return `  ${''.padEnd(24)}${timesCells(['p50', 'p90', 'p99', 'max', counted])}`
-}
-
-function timesRow(name: string, { p50, p90, p99, max, count: times }: TimeSummary): string {
-  const cells = times === 0 ? ['-', '-', '-', '-'] : [duration(p50), duration(p90), duration(p99), duration(max)]
-  return `  ${name.padEnd(24)}${timesCells([...cells, count(times)])}`
-}
-
-function timesCells(values: readonly string[]): string {
-  return values.map((value) => value.padStart(11)).join('')
-}
-
-/** How long acknowledgements took with and without the console, where there were times of both. */
-function controlBlock({ measures: { control } }: RunResult, paint: Paint): string {
-  if (control === undefined || control.withoutConsole.count === 0) return ''
-  const rows = [timesRow('with the console', control.withConsole), timesRow('without it', control.withoutConsole)]
-  return [paint('bold', 'From publish to acknowledgement'), ...[timesHead('publishes'), ...rows].map((line) => paint('dim', line))].join(
-    '\n',
-  )
-}
-
-/** What of the way back the service took, and which settings decide it. */
-function failoverBlock({ failover }: RunResult, paint: Paint): string {
-  if (failover === undefined) return ''
-  const { shards, ownerlessMs, routesMs, shardFailover, routeRefresh, expiryMs, heartbeatIntervalMs, routePullIntervalMs } = failover
-  const texts = [
-    `${count(shards)} ${shards === 1 ? 'shard was' : 'shards were'} without an owner, for up to ${duration(ownerlessMs)}. A silent broker is given up after ${duration(expiryMs)} (nameserver.expiryMs), which the others learn with a heartbeat, every ${duration(heartbeatIntervalMs)} (broker.heartbeatIntervalMs).`,
-    `Proxies knew the new owners up to ${duration(routesMs)} later. They ask after an error, and every ${duration(routePullIntervalMs)} (proxy.routePullIntervalMs).`,
-  ]
-  const lines = texts.flatMap((text) => wrap(text, WIDTH - 2).map((line) => paint('dim', `  ${line}`)))
-  const table = [timesHead('times'), timesRow('shard failover', shardFailover), timesRow('route refresh', routeRefresh)]
-  return [paint('bold', 'Failover of the service'), ...table.map((line) => paint('dim', line)), ...lines].join('\n')
 }
 
 function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {

@@ -14,6 +14,9 @@ import { accessRules } from './workload.ts'
 
 const CLIENTS_PER_MACHINE = 100
 
+/** By which the checks observe them. */
+export const INTRUDER_ROLE = 'intruder'
+
 /** Where clients stand that use the virtual network: near all zones, and in none of them. */
 const VPC = 'vpc'
 
@@ -27,10 +30,10 @@ export interface ClientMachine extends Selectable {
   readonly group: number
 }
 
-export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '198.51.100.1' } as const
+export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '10.255.0.1' } as const
 
 /** Where the operator stands who asks the console what a scenario says. */
-export const operatorMachine = { name: 'operator', zone: 'ops', role: 'operator', address: '198.51.100.2' } as const
+export const operatorMachine = { name: 'operator', zone: 'ops', role: 'operator', address: '10.255.0.2' } as const
 
 /** The machines of the clients: of one group each, so that every client of a machine is alike. */
 export function clientMachines(scenario: Scenario): readonly ClientMachine[] {
@@ -47,6 +50,17 @@ export function clientMachines(scenario: Scenario): readonly ClientMachine[] {
     }
   }
   return machines
+}
+
+/** Machines of those who try to reach what clients may not. */
+export function intruderMachines(scenario: Scenario) {
+  return scenario.intruders.map(({ from, dials }, index) => ({
+    name: `intruder-${index + 1}`,
+    zone: from === 'vpc' ? VPC : INTERNET,
+    role: INTRUDER_ROLE,
+    address: `${from === 'vpc' ? '172.17.0' : '203.0.112'}.${index + 1}`,
+    dials,
+  }))
 }
 
 function overlay<T extends object>(defaults: T, given: { readonly [K in keyof T]?: unknown } | undefined): T {
@@ -95,8 +109,10 @@ export function regionSpec(scenario: Scenario): RegionSpec {
 /** All that a selector can choose from. */
 export function machinesOf(scenario: Scenario, plan: RegionPlan = planRegion(regionSpec(scenario))): readonly Selectable[] {
   const operators = scenario.console.length > 0 ? [operatorMachine] : []
-  return [...plan.machines, ...clientMachines(scenario), ...operators, auditorMachine].map((machine: Selectable) => {
-    const { name, zone, role, standby } = machine
-    return standby === true ? { name, zone, role, standby } : { name, zone, role }
-  })
+  return [...plan.machines, ...clientMachines(scenario), ...intruderMachines(scenario), ...operators, auditorMachine].map(
+    (machine: Selectable) => {
+      const { name, zone, role, standby } = machine
+      return standby === true ? { name, zone, role, standby } : { name, zone, role }
+    },
+  )
 }

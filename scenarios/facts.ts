@@ -12,24 +12,8 @@ export interface RunFacts {
   readonly faults: number
 }
 
-const INSTANT_KINDS: ReadonlySet<Fault['kind']> = new Set([
-  'restart',
-  'connection-reset',
-  'clock-jump',
-  'bit-rot',
-  'address-change',
-  'upgrade',
-  'scale-in',
-  'scale-out',
-])
-
 /** Faults that no client of a machine need notice. */
 const HARMLESS_KINDS: ReadonlySet<Fault['kind']> = new Set(['clock-jump', 'clock-drift', 'scale-out', 'fault-point'])
-
-/** Whether a fault is over as soon as it happened: nothing is taken out again. */
-export function isInstant(fault: Fault): boolean {
-  return INSTANT_KINDS.has(fault.kind)
-}
 
 /** Whether a fault puts a machine out of order by itself. */
 export function strikes(fault: Fault, machine: Pick<MachineSpec, 'name' | 'zone'>): boolean {

@@ -2,11 +2,12 @@
  * How long the service itself took to get over the loss of brokers, from its own events: the parts of a recovery that no client can shorten, with the settings that
  * decide them. It explains; the promises are checked without it. Shards whose owner no fault struck, such as those handed over by plan, are no part of it.
  */
+import { isInstant } from '../checks/disturbance.ts'
 import { summarise, type TimeSummary } from '../checks/histogram.ts'
 import type { ServiceEvent } from '../model/events.ts'
 import type { ServiceSettings } from '../model/settings.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
-import { isInstant, strikes } from './facts.ts'
+import { strikes } from './facts.ts'
 
 export interface Failover {
   /** Shards that were taken over, by another or by the same after its return, because a fault struck their owner. */
@@ -20,6 +21,7 @@ export interface Failover {
   readonly routeRefresh: TimeSummary
   /** The settings behind the times. */
   readonly expiryMs: number
+  readonly scanIntervalMs: number
   readonly heartbeatIntervalMs: number
   readonly routePullIntervalMs: number
 }
@@ -87,6 +89,7 @@ export function gatherFailover(
     shardFailover,
     routeRefresh,
     expiryMs: nameserver.expiryMs,
+    scanIntervalMs: nameserver.scanIntervalMs,
     heartbeatIntervalMs: broker.heartbeatIntervalMs,
     routePullIntervalMs: proxy.routePullIntervalMs,
   }

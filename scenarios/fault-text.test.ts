@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { isInstant } from '../checks/disturbance.ts'
 import type { Fault } from '../model/world.ts'
-import { isInstant } from './facts.ts'
 import { faultText } from './fault-text.ts'
 
 const outage = { kind: 'zone-outage', zone: 'az1' } as const

@@ -75,7 +75,7 @@ describe('a scenario file', () => {
     [
       'an unknown key at the top',
       `${outage}fauls: []\n`,
-      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, volumes, clients, workload, faults, console, budgets, expect. Did you mean faults?',
+      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, volumes, clients, workload, faults, console, intruders, budgets, expect. Did you mean faults?',
     ],
     ['a negative time', outage.replace('20s', '-20s'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20s'],
     ['a negative number as a time', outage.replace('20s', '-20'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20'],

@@ -13,6 +13,7 @@ console:
   - { at: 13s, listClients: 100 }
   - { at: 14s, findMessages: data/0 }
   - { at: 15s, kickClient: nobody }
+  - { at: 16s, traceMessage: data/0 }
 faults:
   - { kind: crash, machines: console-1, at: 9s, for: 8s }
 `,
@@ -27,10 +28,19 @@ test('the requests of a scenario go to the console, whichever one is there, and 
     { machine: 'operator', request: 'setQuotas', outcome: 'done' },
     { machine: 'operator', request: 'listClients', outcome: 'found' },
     { machine: 'operator', request: 'findMessages', outcome: 'found' },
+    { machine: 'operator', request: 'findMessages', outcome: 'found' },
     { machine: 'operator', request: 'kickClient', outcome: 'not-connected' },
+    { machine: 'operator', request: 'findMessages', outcome: 'found' },
+    { machine: 'operator', request: 'traceMessage', outcome: 'found' },
+    { machine: 'operator', request: 'findMessages', outcome: 'found' },
   ])
   expect(story.map(({ text }) => text).join('\n')).toContain("the console answers the operator's setQuotas: done")
   expect(verdict).toBe('held')
+})
+
+test('the checks hear of each request and of what came of it', () => {
+  const { promises } = runScenario(scenario, { seed: 1, recording: false })
+  expect(promises.find(({ id }) => id === 'console-answers')).toMatchObject({ verdict: 'held', exercised: expect.any(Number) })
 })
 
 test('a first level of topics that is none is refused where it stands', () => {

@@ -5,6 +5,7 @@ import type { HistoryEntry } from '../model/world.ts'
 import type { AuditReport } from './auditor.ts'
 import type { RunFacts } from './facts.ts'
 import type { Failover } from './failover.ts'
+import type { Queues } from './queues.ts'
 import type { Expectation } from './scenario.ts'
 import type { StoryLine } from './story.ts'
 
@@ -25,6 +26,8 @@ export interface RunResult {
   readonly facts: RunFacts
   /** Where a fault struck owners of shards and recording was on. */
   readonly failover?: Failover
+  /** Where recording was on. */
+  readonly queues?: Queues
   readonly audit: AuditReport
   /** Equal for equal runs; hex. */
   readonly digest: string

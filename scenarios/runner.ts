@@ -16,14 +16,16 @@ import { ports } from '../model/settings.ts'
 import type { Fault } from '../model/world.ts'
 import { createSimWorld, type SimWorld } from '../sim/world.ts'
 import { type AuditReport, bootAuditor } from './auditor.ts'
-import { auditorMachine, clientMachines, machinesOf, operatorMachine, regionSpec } from './cast.ts'
+import { auditorMachine, clientMachines, INTRUDER_ROLE, intruderMachines, machinesOf, operatorMachine, regionSpec } from './cast.ts'
 import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
 import { gatherFailover } from './failover.ts'
 import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
 import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
-import { bootOperator } from './operator.ts'
+import { bootIntruder } from './intruder.ts'
+import { bootOperator, type OperatorListener } from './operator.ts'
+import { QueueWatch } from './queues.ts'
 import { type RunResult, verdictOf } from './result.ts'
 import { AUDIT_BUDGET_MS, CLIENTS_STAGGER_SHARE, CLIENTS_START_SHARE, DRAIN_BUDGET_MS, expectations, type Scenario } from './scenario.ts'
 import type { Selectable } from './selector.ts'
@@ -35,6 +37,8 @@ import { planClients } from './workload.ts'
 export interface RunOptions {
   readonly seed: number
   readonly recording: boolean
+  /** False leaves the opening and closing of connections out of the history: nothing of a result follows from them, and in days they get many. */
+  readonly recordsConnections?: boolean
   onProgress?(act: string, simulatedSeconds: number): void
   /** Changes what is built: how tests plant a machine that breaks its word. */
   region?(plan: RegionPlan): RegionPlan
@@ -59,6 +63,8 @@ class Run {
   private readonly strains: VolumeStrains
   private readonly endOfFaultsUs: number
   private readonly endOfPublishingUs: number
+  /** Where recording is on. */
+  private readonly queueWatch: QueueWatch | undefined
   private entriesPassed = 0
   private livelocks = 0
 
@@ -69,12 +75,17 @@ class Run {
     this.plan = options.region?.(plan) ?? plan
     this.machines = machinesOf(scenario, plan)
     this.strains = new VolumeStrains(scenario.volumes.kind, plan.shardCount, this.machines)
+    this.queueWatch = options.recording ? new QueueWatch(this.machines) : undefined
     const { warmUp, settle } = scenario.workload
     this.clients = planClients(scenario.clients, {
       startAtMs: warmUp * CLIENTS_START_SHARE,
       connectStaggerMs: warmUp * CLIENTS_STAGGER_SHARE,
     })
-    this.world = createSimWorld({ seed: options.seed, recording: options.recording })
+    this.world = createSimWorld({
+      seed: options.seed,
+      recording: options.recording,
+      recordsConnections: options.recordsConnections ?? true,
+    })
     this.endOfFaultsUs = endOfFaultsMs(scenario) * US_PER_MS
     this.endOfPublishingUs = this.endOfFaultsUs + settle * US_PER_MS
   }
@@ -84,19 +95,31 @@ class Run {
     const { budgets, workload } = scenario
     const { settings } = regionSpec(scenario)
     const checks = createChecks({
-      clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client, settings.proxy.maximumKeepaliveSeconds)])),
+      clients: new Map(
+        this.clients.map((client) => [
+          clientIdOf(client.number),
+          { ...factsOf(client, settings.proxy.maximumKeepaliveSeconds), ...this.budgetOf(client.number) },
+        ]),
+      ),
       machines: this.machines,
-      budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
+      budgets: {
+        reconnectMs: budgets.reconnect,
+        routesMs: budgets.routes,
+        progressMs: budgets.progress,
+        consoleMs: budgets.console,
+        replacementMs: budgets.replacement,
+      },
       window3x: settings.proxy.window3x,
       retention: {
         retentionMs: settings.broker.retentionMs,
         segmentMessages: SEAL_AT_MESSAGES,
+        segmentMs: settings.broker.segmentAgeMs,
         shardOfTopic: (topic) => this.plan.shardOfTopic(topic),
       },
     })
     this.observe(checks)
     options.prepare?.(world)
-    this.build()
+    this.build(checks)
     this.scheduleFaults()
 
     checks.onAct('warm-up', 0)
@@ -131,6 +154,7 @@ class Run {
       measures: checks.measures(),
       facts: gatherFacts(world.history, world.machines),
       ...(failover === undefined ? {} : { failover }),
+      ...(this.queueWatch === undefined ? {} : { queues: this.queueWatch.queues(world.history) }),
       audit,
       digest,
       events,
@@ -142,7 +166,7 @@ class Run {
     }
   }
 
-  private build(): void {
+  private build(checks: Checks): void {
     const { world, plan, statistics } = this
     for (const machine of plan.machines) world.addMachine(machine)
     for (const { name, zone, role, address, firstClient, count, group } of clientMachines(this.scenario)) {
@@ -156,9 +180,21 @@ class Run {
       })
       world.addMachine({ name, zone, role, address, cores: 1, boot })
     }
+    for (const { dials, ...machine } of intruderMachines(this.scenario)) {
+      const dialled = plan.machines.filter(({ role, standby }) => role === dials && standby !== true)
+      world.addMachine({ ...machine, cores: 1, boot: bootIntruder({ dials, machines: dialled }) })
+    }
     const { console: steps } = this.scenario
     if (steps.length === 0) return
-    world.addMachine({ ...operatorMachine, cores: 1, boot: bootOperator({ consoles: plan.consoles, steps, quotas: plan.quotas }) })
+    const listener: OperatorListener = {
+      asked: (question) => checks.operator.asked(question, world.nowUs()),
+      answered: (question, answer) => checks.operator.answered(question, answer, world.nowUs()),
+    }
+    world.addMachine({
+      ...operatorMachine,
+      cores: 1,
+      boot: bootOperator({ consoles: plan.consoles, steps, quotas: plan.quotas, listener }),
+    })
   }
 
   private scheduleFaults(): void {
@@ -186,10 +222,22 @@ class Run {
     }
   }
 
+  /** That of the client's group, where it has one of its own. */
+  private budgetOf(number: number): Pick<ClientFacts, 'reconnectMs'> {
+    let first = 0
+    for (const { count, reconnectBudget } of this.scenario.clients) {
+      if (number < first + count) return reconnectBudget === undefined ? {} : { reconnectMs: reconnectBudget }
+      first += count
+    }
+    return {}
+  }
+
   /** The checks hear of entries, faults and processes in the order in which they came. */
   private observe(checks: Checks): void {
     const { world } = this
     world.observeSockets('client', checks.sockets)
+    world.observeSockets(INTRUDER_ROLE, checks.intruders)
+    world.observeSockets('load-balancer', checks.balancers)
     for (const [role, tier] of checks.tiers) world.observeSockets(role, tier)
     world.observe({
       onFault: (...event) => {
@@ -210,6 +258,8 @@ class Run {
         checks.world.onPowerLost?.(...event)
       },
     })
+    const { queueWatch } = this
+    if (queueWatch !== undefined) world.observe({ onWaited: (...event) => queueWatch.waited(...event) })
   }
 
   /** Publishing is over: what is on its way arrives. A subscriber with a long queue gets the time it takes, as long as messages still move. */
@@ -262,6 +312,25 @@ class Run {
         const decoded = decodePayload(payload)
         checks.auditor.stored(topic, decoded?.publisher ?? -1, decoded?.sequence ?? -1, decoded !== undefined)
       },
+      consoles: plan.consoles,
+      wantsTrace: ({ payload }) => {
+        const decoded = decodePayload(payload)
+        return decoded !== undefined && checks.auditor.wantsTrace(decoded.publisher, decoded.sequence)
+      },
+      onTrace: ({ payload }, trace, wallMs) => {
+        const { publisher, sequence } = decodePayload(payload)!
+        const trueUs = (timeMs: number) => (timeMs === 0 ? 0 : (timeMs - wallMs) * US_PER_MS + world.nowUs())
+        checks.auditor.traced(publisher, sequence, {
+          outcome: trace?.outcome ?? 'unanswered',
+          isWhole: trace?.isWhole === true,
+          storedAtUs: trueUs(trace?.storedAtMs ?? 0),
+          deliveries: (trace?.deliveries ?? []).map(({ clientId, state, acknowledgedAtMs }) => ({
+            clientId,
+            state,
+            acknowledgedAtUs: trueUs(acknowledgedAtMs),
+          })),
+        })
+      },
       onDone: (done) => {
         report = done
       },
@@ -295,6 +364,7 @@ function factsOf(client: FleetClient, maximumKeepaliveSeconds: number): ClientFa
     sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
     detectionOpenMs: detectionBoundMs(profile, true, keepaliveSeconds),
     detectionIdleMs: detectionBoundMs(profile, false, keepaliveSeconds),
+    tls: client.tls !== undefined,
     away: client.away.map(({ atMs, forMs }) => ({ fromMs: atMs, toMs: atMs + forMs + client.awayStaggerMs })),
   }
 }

@@ -15,10 +15,11 @@ import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
 import { notPromised, volumeKinds } from '../model/volume/kinds.ts'
 import { faultSchema, type PlainFault } from './fault-schema.ts'
 import { choice, describe, duration, integer, strict, trueOrFalse, unknownKey, wholeSeconds } from './fields.ts'
+import { statementProblem } from './statements.ts'
 
 const period = duration.refine((periodMs) => periodMs >= 1, { error: 'a period must be 1ms or more' })
 /**
- * Settings that may be 0: nobody waits for his turn, silence is looked for at each question, a nameserver trusts itself at once, a target has its full share at once, or is not drained, nothing waits for a frame to
+ * Settings that may be 0: nobody waits for his turn, silence is looked for at each question, a nameserver trusts itself at once, a target has its full share at once, or is not drained, addresses stay where they are, nothing waits for a frame to
  * ride on, nothing is cached (RFC 1035, section 3.2.1), no topic aliases.
  * Not the Receive Maximum (MQTT 5, section 3.2.2.3.3).
  */
@@ -31,6 +32,7 @@ const MAY_BE_ZERO: ReadonlySet<string> = new Set([
   'scanIntervalMs',
   'slowStartMs',
   'drainMs',
+  'addressFailoverMs',
   'spareInstancesPerZone',
   'unknownForExpiries',
   'topicAliasMaximum',
@@ -202,6 +204,7 @@ const clientGroupSchema = strict({
   cleanStart: trueOrFalse.default(false),
   sessionExpiry: wholeSeconds(0, YEAR_SECONDS).optional().describe('MQTT 5: how long the session outlives its connection. Default 1h.'),
   keepalive: wholeSeconds(1, 65_535).optional().describe('That of the profile where it is left out.'),
+  reconnectBudget: duration.optional().describe('R for these clients, in place of budgets.reconnect.'),
   access: choice(['public', 'vpc'])
     .default('public')
     .describe('public: by the public name, from the internet. vpc: by the name of the virtual network, from inside it.'),
@@ -214,6 +217,15 @@ const clientGroupSchema = strict({
     .default(false)
     .describe(
       'A connection that such a client gives up stays open, as with a device that changed its network: its proxy hears nothing of it.',
+    ),
+  tls: z
+    .union([z.boolean(), choice(['1.2', '1.3'])], {
+      error: (issue) => `${describe(issue.input)} is not known. allowed: true, false, "1.2", "1.3"`,
+    })
+    .transform((tls) => (tls === true ? '1.3' : tls === false ? undefined : tls))
+    .optional()
+    .describe(
+      'Connects over TLS, as its cost and its round trips: a full handshake of 1.3 (true) or 1.2, which takes a millisecond of a core of the proxy. Nothing is encrypted, no session is resumed. Default false.',
     ),
   publish: z.union([z.literal('none'), publishSchema]).prefault({}),
   subscribe: z.union([z.literal('none'), subscribeSchema]).prefault({}),
@@ -234,8 +246,18 @@ const consoleRequestSchema = z
     strict({ at: duration, listClients: integer(1, 1000) }),
     strict({ at: duration, kickClient: z.string().min(1) }),
     strict({ at: duration, findMessages: z.string().min(1) }),
+    strict({ at: duration, traceMessage: z.string().min(1) }),
   ])
   .describe('What an operator asks of the console, and when, from the start of the run.')
+
+const intruderSchema = strict({
+  from: choice(['internet', 'vpc'])
+    .default('internet')
+    .describe('internet: a stranger. vpc: a client of the virtual network that goes beyond what it was given.'),
+  dials: choice(['broker', 'nameserver', 'volume', 'console'])
+    .default('broker')
+    .describe('All machines of this role, each every few seconds, by address.'),
+})
 
 const workloadSchema = strict({
   warmUp: duration.prefault('8s').describe('Until then the region starts and clients connect.'),
@@ -250,7 +272,17 @@ const budgetsSchema = strict({
     .describe('R: how long a client may take to be served again once it knows that its connection is lost.'),
   routes: duration.prefault('5s').describe('How long a proxy that reaches a nameserver may go by an old route.'),
   progress: duration.prefault('5s').describe('How long a message may wait for a connected subscriber.'),
+  console: duration
+    .prefault('5s')
+    .describe(
+      'How long the console may take for an answer, while a majority of its machines is in order, and what it changed to be in force.',
+    ),
+  replacement: duration.prefault('75s').describe('How long a proxy may be lost until another one stands in its place.'),
 })
+
+const statementSchema = z
+  .string({ error: (issue) => `expected the id of a statement, found ${describe(issue.input)}` })
+  .refine((id) => statementProblem(id) === undefined, { error: ({ input }) => statementProblem(String(input)) })
 
 const expectationSchema = choice(['held', 'violated'])
 const promiseSchema = choice(promiseIds as unknown as readonly [PromiseId, ...PromiseId[]])
@@ -263,8 +295,14 @@ export const scenarioSchema = strict({
     })
     .min(1),
   story: z.string().default('').describe('A few sentences: what happens, and why it is worth playing.'),
-  statements: z.array(z.string()).default([]).describe('Ids of the statements of a standard that this puts to the test.'),
-  tags: z.array(z.string()).default([]),
+  statements: z
+    .array(statementSchema)
+    .default([])
+    .describe('Which statements this puts to the test: H1 to H15, of a highly available service, or some of the MQTT 5 standard.'),
+  tags: z
+    .array(z.string())
+    .default([])
+    .describe('Words to find it by. slow: a run takes more than about five seconds, and `run --all` plays only the first seed.'),
   seed: integer(0, 0xffff_ffff).optional().describe('Played when the command names no seed.'),
   region: regionSchema.prefault({}),
   volumes: volumesSchema.prefault({}),
@@ -272,6 +310,7 @@ export const scenarioSchema = strict({
   workload: workloadSchema.prefault({}),
   faults: z.array(faultSchema).default([]),
   console: z.array(consoleRequestSchema).default([]).describe('Requests to the console, by an operator on the virtual network.'),
+  intruders: z.array(intruderSchema).default([]).describe('Who tries to reach machines that clients may not reach.'),
   budgets: budgetsSchema.prefault({}),
   expect: z
     .union([

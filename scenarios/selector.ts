@@ -34,7 +34,7 @@ export interface Selectable {
 }
 
 /** Roles that faults reach only when they are named: they stand outside the region. */
-const OUTSIDE = ['client', 'auditor']
+const OUTSIDE = ['client', 'auditor', 'operator', 'intruder']
 
 interface Criteria {
   role?: string

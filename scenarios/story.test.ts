@@ -123,6 +123,7 @@ describe('the story of a run', () => {
       step(1001, 'starting'),
       step(2000, 'in-service'),
       [3000, 'instance-group-1', { kind: 'capacity-short', missing: 2 }],
+      [3500, 'instance-group-1', { kind: 'address-moved', address: '10.2.0.150', from: 'load-balancer-2', to: 'load-balancer-1' }],
       step(4000, 'draining'),
       step(5000, 'stopped'),
     )
@@ -131,6 +132,7 @@ describe('the story of a run', () => {
       'move: proxy-4 is started in az1, in place of a lost proxy',
       'move: proxy-4 is in service, and the load balancers are told',
       'trouble: no zone has room for 2 replacements of lost proxies',
+      'move: the access address 10.2.0.150 moves from load-balancer-2 to load-balancer-1',
       'move: proxy-4 is needed no more: it gets nothing new, and is stopped later',
       'move: proxy-4 is stopped, and stands by again',
     ])

@@ -4,9 +4,10 @@
  *
  * The service's own events are told here, not proven; what the checks found out stands beside the story, in the promises and measures.
  */
+import { isInstant } from '../checks/disturbance.ts'
 import type { ServiceEvent } from '../model/events.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
-import { ClientPlaces, isInstant, strikes } from './facts.ts'
+import { ClientPlaces, strikes } from './facts.ts'
 import { faultText, listNames } from './fault-text.ts'
 
 export type StoryTone = 'fault' | 'heal' | 'notice' | 'move' | 'client' | 'trouble'
@@ -37,6 +38,9 @@ function formatSeconds(timeUs: number): string {
 /** After so long without another one, what comes is told as something new. */
 const PAUSE_US = 4_000_000
 
+/** A line that a person would call one. */
+const HANDSHAKES_WORTH_TELLING = 20
+
 /** The verb that goes with so many. */
 function verb(who: ReadonlySet<string>, one: string, many: string): string {
   return `${listNames([...who].sort())} ${who.size === 1 ? one : many}`
@@ -55,6 +59,8 @@ function until(thread: Thread): string {
 class Teller {
   private readonly lines: StoryLine[] = []
   private threads = new Map<string, Thread>()
+  /** The lines of TLS handshakes in this phase, by proxy. */
+  private handshakeLines = new Map<string, { peak: number; longestMs: number }>()
   private phaseUs = 0
   private readonly byName: ReadonlyMap<string, MachineSpec>
   private readonly places = new ClientPlaces()
@@ -286,6 +292,9 @@ class Teller {
       case 'replacement-changed':
         this.lines.push({ timeUs, tone: 'move', text: replacementText(event.instance, event.zone, event.to) })
         return
+      case 'address-moved':
+        this.lines.push({ timeUs, tone: 'move', text: `the access address ${event.address} moves from ${event.from} to ${event.to}` })
+        return
       case 'capacity-short':
         this.lines.push({ timeUs, tone: 'trouble', text: `no zone has room for ${plural(event.missing, 'replacement')} of lost proxies` })
         return
@@ -299,6 +308,9 @@ class Teller {
           (thread) =>
             `${plural(thread.what.size, 'client')} must wait: ${verb(thread.who, 'cannot reach the owner of its session', 'cannot reach the owners of their sessions')}`,
         )
+        return
+      case 'tls-handshake-done':
+        this.handshakeDone(timeUs, machine, event)
         return
       case 'client-state-changed':
         this.clientChanged(timeUs, machine, event)
@@ -330,6 +342,22 @@ class Teller {
         (thread) => `the copy on ${event.copy} has caught up for ${plural(thread.what.size, 'volume')}${until(thread)}`,
       )
     }
+  }
+
+  private handshakeDone(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'tls-handshake-done' }>): void {
+    let line = this.handshakeLines.get(machine)
+    if (line === undefined) {
+      line = { peak: 0, longestMs: 0 }
+      this.handshakeLines.set(machine, line)
+    }
+    const { peak, longestMs } = line
+    line.peak = Math.max(peak, event.waiting)
+    line.longestMs = Math.max(longestMs, event.waitedMs)
+    if (line.peak < HANDSHAKES_WORTH_TELLING) return
+    const told = line
+    const tell = (thread: Thread): string =>
+      `up to ${plural(told.peak, 'TLS handshake')} wait at ${machine}, for up to ${formatSeconds(told.longestMs * 1000)}${until(thread)}`
+    this.add(`handshakes ${machine}`, timeUs, machine, machine, 'trouble', tell, Number.POSITIVE_INFINITY)
   }
 
   private clientChanged(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'client-state-changed' }>): void {
@@ -408,6 +436,7 @@ class Teller {
   private endPhase(): void {
     for (const thread of this.threads.values()) this.close(thread)
     this.threads = new Map()
+    this.handshakeLines = new Map()
     this.moved.clear()
   }
 }

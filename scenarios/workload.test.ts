@@ -133,3 +133,17 @@ clients:
     })
   })
 })
+
+describe('TLS', () => {
+  test('is that of 1.3 where it is just asked for, none by default, and nothing else', () => {
+    const clientsOf = (clients: string) =>
+      planClients(loadScenario(`title: t\nclients: [${clients}]`, { file: 't.yaml', name: 't' }).clients, timing).map(({ tls }) => tls)
+    expect(clientsOf('{ count: 1, tls: true }, { count: 1 }, { count: 1, tls: false }, { count: 1, tls: "1.2" }')).toEqual([
+      '1.3',
+      undefined,
+      undefined,
+      '1.2',
+    ])
+    expect(() => clientsOf('{ count: 1, tls: "1.1" }')).toThrow('allowed: true, false, "1.2", "1.3"')
+  })
+})

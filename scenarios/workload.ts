@@ -43,6 +43,7 @@ function planClient(group: ClientGroup, number: number, count: number, away: rea
     ...(group.keepalive === undefined ? {} : { keepaliveSeconds: group.keepalive / 1000 }),
     ...(group.resolver === undefined ? {} : { resolverCache: group.resolver === 'pinned' ? 'first-address-pinned' : group.resolver }),
     leavesSocketsOpen: group.leavesSocketsOpen,
+    ...(group.tls === undefined ? {} : { tls: group.tls }),
     ...credentialsOf(number),
     subscribe:
       subscribe === 'none'

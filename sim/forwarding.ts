@@ -3,9 +3,9 @@
  * delay of both legs and under the rules of both; no byte passes the load balancer's code, and a pause of its process does not stop them.
  *
  * Before that, what the client has sent waits at the load balancer; what is on its way there at that moment is passed on when it comes. The target
- * sees the client's address. Power loss of the load balancer makes it forget the joint: who sends along it gets no answer, and RST once it is back.
+ * sees the client's address. A joint that was idle for too long is as good as forgotten: who sends along it next gets RST. Power loss of the load balancer makes it forget the joint: who sends along it gets no answer, and RST once it is back.
  *
- * Left out: the delay of opening that a real pass-through has (the client's handshake ends at the load balancer here), and idle timeouts.
+ * Left out: the delay of opening that a real pass-through has (the client's handshake ends at the load balancer here).
  */
 import type { Address, CloseReason, Connection, ConnectionHandler, Forwarding, ForwardingHandler } from '../model/host.ts'
 import type { Runnable } from './compute.ts'
@@ -28,6 +28,8 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   private state: JointState = 'connecting'
   private readonly machine: Machine
   private readonly handler: ForwardingHandler
+  private readonly idleTimeoutUs: number
+  private joinedAtUs = 0
   /** The load balancer's own ends until the joint is made, then the outer ones. */
   private inbound: ConnectionEnd
   private outbound: ConnectionEnd | undefined = undefined
@@ -36,11 +38,12 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   /** The outer end that cannot be reached any more, if one has gone silent. */
   private silent: Connection | undefined = undefined
 
-  constructor(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler) {
+  constructor(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler, idleTimeoutUs: number) {
     this.machine = machine
     this.inbound = inbound
     this.target = target
     this.handler = handler
+    this.idleTimeoutUs = idleTimeoutUs
   }
 
   /** Begins to wait for the target's answer. */
@@ -57,7 +60,13 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   }
 
   get broken(): boolean {
-    return this.state === 'gone'
+    return this.state === 'gone' || this.isExpired()
+  }
+
+  private isExpired(): boolean {
+    if (this.state !== 'joined') return false
+    const lastUsedUs = Math.max(this.joinedAtUs, this.inbound.lastArrivalUs, this.outbound!.lastArrivalUs)
+    return this.machine.kernel.nowUs - lastUsedUs >= this.idleTimeoutUs
   }
 
   reset(): void {
@@ -107,6 +116,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const server = outer.peer!
     const { network } = this.machine
     this.state = 'joined'
+    this.joinedAtUs = this.machine.kernel.nowUs
     const hasGoneSilent = client.route.broken
     this.inboundTable = network.delaysBetween(client.machine, this.machine)
     this.outboundTable = network.delaysBetween(this.machine, server.machine)
@@ -170,6 +180,10 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const end = isInbound ? this.inbound : this.outbound!
     const other = isInbound ? this.outbound! : this.inbound
     const legUs = medianOf(isInbound ? this.inboundTable! : this.outboundTable!)
+    if (this.state === 'joined') {
+      this.forget()
+      kernel.schedule(kernel.departureUs() + legUs, this.machine.index * kindsPerMachine + PASSING, this, 'timeout', 1)
+    }
     // What went by before the joint was dropped has gone ahead of this answer.
     const arrivalUs = Math.max(kernel.departureUs() + 2 * legUs, other.lastArrivalUs)
     kernel.schedule(arrivalUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)

@@ -94,6 +94,7 @@ export class SimHost implements Host, Guest {
   readonly zone: string
   readonly address: string
   readonly bootId: number
+  readonly version: number
   readonly recording: boolean
   readonly files: Files
   readonly machines: MachineControl | undefined
@@ -106,6 +107,7 @@ export class SimHost implements Host, Guest {
     this.zone = place.zone
     this.address = place.spec.address
     this.bootId = bootId
+    this.version = place.version
     this.services = services
     this.recording = place.history.recording
     this.startedAtUs = place.kernel.nowUs
@@ -153,8 +155,8 @@ export class SimHost implements Host, Guest {
     return connection
   }
 
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding {
-    return this.place.network.forward(this.place, inbound as ConnectionEnd, target, handler)
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs = Number.POSITIVE_INFINITY): Forwarding {
+    return this.place.network.forward(this.place, inbound as ConnectionEnd, target, handler, idleTimeoutMs * 1000)
   }
 
   /** Port 0 asks for any free one. */

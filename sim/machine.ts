@@ -81,7 +81,7 @@ export class Machine implements LinkEnd, EventTarget {
   private readonly newHost: (machine: Machine, bootId: number) => SimHost
   private program: Process | undefined = undefined
   private boots = 0
-  private version = 1
+  version = 1
   private upgrade: { readonly downUs: number } | undefined = undefined
   private addressChanges = 0
   private offReasons: number
@@ -121,7 +121,9 @@ export class Machine implements LinkEnd, EventTarget {
     this.networkAddress = spec.address
     this.isStandby = spec.standby === true
     this.offReasons = this.isStandby ? 1 : 0
-    this.processor = new Processor(world.kernel, index, spec.cores)
+    this.processor = new Processor(world.kernel, index, spec.cores, (waitedUs, waiting) =>
+      this.history.waited(spec.name, waitedUs, waiting),
+    )
   }
 
   get isOn(): boolean {

@@ -116,7 +116,9 @@ export class Network {
   private readonly kernel: Kernel
   private readonly seed: number
   private readonly machines = new Map<string, Machine>()
-  private readonly connectionsByLabel = new Map<string, number>()
+  private readonly floating = new Set<string>()
+  /** By the label of a flow: the key of its draws, and how many connections it has had. */
+  private readonly flows = new Map<string, { readonly key: number; connections: number }>()
   private readonly loopback: DelayTable
   private readonly sameZone: DelayTable
   private readonly otherZone: DelayTable
@@ -140,6 +142,22 @@ export class Network {
     const holder = this.machines.get(address)
     if (holder !== undefined) throw new Error(`the address ${address} of ${name} belongs to ${holder.spec.name} already`)
     this.machines.set(address, machine)
+    for (const floating of machine.spec.floatingAddresses ?? []) {
+      if (this.machines.has(floating)) throw new Error(`the address ${floating} of ${name} is taken`)
+      this.machines.set(floating, machine)
+      this.floating.add(floating)
+    }
+  }
+
+  /** Who connects to this address from now on reaches the machine. */
+  moveFloating(address: string, machine: Machine): void {
+    this.holderOf(address)
+    this.machines.set(address, machine)
+  }
+
+  holderOf(address: string): Machine {
+    if (!this.floating.has(address)) throw new Error(`${address} is no floating address`)
+    return this.machines.get(address)!
   }
 
   /** The machine is found at another address from now on. */
@@ -161,9 +179,12 @@ export class Network {
   }
 
   connect(from: Machine, target: Address, handler: ConnectionHandler, label: string): ConnectionEnd {
-    const number = this.connectionsByLabel.get(label) ?? 0
-    this.connectionsByLabel.set(label, number + 1)
-    const key = derivedKey(drawKey(this.seed, label), number * 2)
+    let flow = this.flows.get(label)
+    if (flow === undefined) {
+      flow = { key: drawKey(this.seed, label), connections: 0 }
+      this.flows.set(label, flow)
+    }
+    const key = derivedKey(flow.key, flow.connections++ * 2)
     const end = this.newEnd(from, target, key, handler)
     const nearAddress: Address = { host: from.networkAddress, port: from.nextEphemeralPort() }
     from.observeConnecting(end, label)
@@ -171,8 +192,8 @@ export class Network {
     return end
   }
 
-  forward(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler): Joint {
-    const joint = new Joint(machine, inbound, target, handler)
+  forward(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler, idleTimeoutUs: number): Joint {
+    const joint = new Joint(machine, inbound, target, handler, idleTimeoutUs)
     if (inbound.state !== 'open' || inbound.machine !== machine) {
       joint.fail('ended')
       return joint
@@ -196,7 +217,7 @@ export class Network {
     const departsUs = this.kernel.departureUs()
     const timeoutUs = firstSynTimeoutUs * (1 << attempt)
     const delayUs = end.handshakeDelayUs()
-    const verdict = target === undefined ? dropped : end.verdictTo(target, attempt)
+    const verdict = target === undefined ? dropped : end.verdictTo(target, attempt, 'handshake')
     if (
       target === undefined ||
       verdict === dropped ||
@@ -216,20 +237,28 @@ export class Network {
     const { kernel } = this
     const target = this.machines.get(end.remote.host)
     const backCode = end.machine.index * kindsPerMachine
-    if (target === undefined || !target.isOn || end.route.broken || this.rules.isCut(target, end.machine, 'handshake')) {
+    const again = () =>
       kernel.schedule(kernel.nowUs + firstSynTimeoutUs * (1 << attempt), backCode + SYN_AGAIN, end, nearAddress, attempt + 1)
+    if (target === undefined || !target.isOn || end.route.broken) {
+      again()
+      return
+    }
+    // Who answers the SYN, unless nobody listens; it is one end of a connection when the answer gets through.
+    const accepted = new ConnectionEnd(target, 'open', nearAddress, end.route, derivedKey(end.drawKey, 1), silentHandler)
+    const verdict = accepted.verdictTo(end.machine, attempt, 'handshake')
+    if (verdict === dropped || this.rules.isCut(target, end.machine, 'handshake')) {
+      again()
       return
     }
     const listener = target.listeners.get(end.remote.port)
     if (listener === undefined) {
-      kernel.schedule(kernel.nowUs + end.route.typicalUs, backCode + REFUSED, end, undefined, 0)
+      kernel.schedule(kernel.nowUs + end.route.typicalUs + verdict, backCode + REFUSED, end, undefined, 0)
       return
     }
-    const accepted = new ConnectionEnd(target, 'open', nearAddress, end.route, derivedKey(end.drawKey, 1), silentHandler)
     target.connections.add(accepted)
     accepted.peer = end
     end.peer = accepted
-    accepted.lastArrivalUs = kernel.nowUs + accepted.handshakeDelayUs()
+    accepted.lastArrivalUs = kernel.nowUs + accepted.handshakeDelayUs() + verdict
     kernel.schedule(accepted.lastArrivalUs, backCode + OPENED, end, undefined, 0)
     target.dispatch(accepted, ACCEPT, listener, 0)
   }

@@ -17,7 +17,7 @@ import type { Address, Connection, ConnectionHandler } from '../model/host.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import type { ConnectionEnd } from './connection.ts'
 import { DATA, DRAIN, FIN, kindsPerMachine, PROBE, RESET, RETRANSMIT } from './event-kinds.ts'
-import { dropped, luckiestDraw, type Verdict } from './link-rules.ts'
+import { dropped, luckiestDraw, type PacketKind, type Verdict } from './link-rules.ts'
 import type { Machine } from './machine.ts'
 import type { EventTarget } from './queue.ts'
 import { drawAt } from './random.ts'
@@ -122,11 +122,11 @@ export abstract class Sender implements Connection, EventTarget {
   }
 
   /** What becomes of a packet that is sent now. */
-  verdictTo(machine: Machine, round: number): Verdict {
+  verdictTo(machine: Machine, round: number, kind: PacketKind = 'stream'): Verdict {
     const { rules } = this.machine.network
     if (!rules.inForce) return 0
     const draw = drawAt(this.drawKey ^ lossSalt, this.drawCount * lossDrawsPerChunk + round)
-    return this.route.verdict(rules, this.machine, machine, draw, this.state === 'connecting' ? 'handshake' : 'stream')
+    return this.route.verdict(rules, this.machine, machine, draw, kind)
   }
 
   protected codeOf(kind: number): number {

@@ -35,6 +35,8 @@ import { RandomStreams } from './random.ts'
 export interface SimOptions {
   readonly seed: number
   readonly recording: boolean
+  /** Whether the history tells of each connection; most are those of probes, which fill the history of days. Default true. */
+  readonly recordsConnections?: boolean
   readonly latency?: LatencyModel
   readonly disk?: DiskModel
   /** Of work, in µs a unit. */
@@ -79,7 +81,7 @@ class World implements SimWorld, EventTarget {
     const { kernel } = this
     this.seed = options.seed
     this.diskModel = options.disk ?? defaultDisk
-    this.log = new History(kernel, options.recording)
+    this.log = new History(kernel, options.recording, options.recordsConnections ?? true)
     this.network = new Network(kernel, {
       seed: options.seed,
       latency: options.latency ?? defaultLatency,
@@ -94,6 +96,8 @@ class World implements SimWorld, EventTarget {
       machines: {
         start: (machine, startUpMs) => this.machine(machine).startUpWithin(Math.round(startUpMs * 1000)),
         stop: (machine, withinMs) => this.machine(machine).setAside(Math.round(withinMs * 1000)),
+        moveAddress: (address, machine) => this.network.moveFloating(address, this.machine(machine)),
+        holderOf: (address) => this.network.holderOf(address).spec.name,
         state: (machine) => this.machine(machine).state,
       },
     }

@@ -8,6 +8,7 @@
  * the nameservers; who accepted it attaches at once, without a lease to wait out.
  * Left out: shards are counted, not weighed.
  */
+import { listenPrivately } from '../cloud/vpc.ts'
 import { emit } from '../events.ts'
 import type { Address, Boot, Host, Process } from '../host.ts'
 import { Registration, type ServedShard } from '../nameserver/registration.ts'
@@ -100,7 +101,7 @@ class Broker implements Process, LinkHandler, HandoverOwner {
     this.handovers = new Handovers(host, this)
     const { rebalanceIntervalMs } = config.settings.broker
     if (rebalanceIntervalMs > 0) this.armRebalancing(rebalanceIntervalMs * (1 + host.random('rebalancing phase').next()))
-    host.listen(ports.broker, (connection) => Link.accept(host, connection, this))
+    listenPrivately(host, ports.broker, (connection) => Link.accept(host, connection, this))
   }
 
   /** Hands every shard over in order, to others where there are any, and tells the nameservers that it serves nothing. */

@@ -14,7 +14,7 @@ class CheckpointTrigger {
   private readonly leastBytes: number
   private lastEnd = 0
   private lastBytes = 0
-  private writing = false
+  writing = false
 
   constructor(leastBytes: number) {
     this.leastBytes = leastBytes
@@ -118,7 +118,12 @@ export class Checkpoints<State> {
   }
 
   writeIfDue(volume: Volume): void {
-    if (!this.trigger.due(volume)) return
+    if (this.trigger.due(volume)) this.write(volume)
+  }
+
+  /** Does nothing while one is being written. */
+  write(volume: Volume): void {
+    if (this.trigger.writing) return
     const { recordType, field } = this.state
     const snapshot = this.state.snapshot()
     appendCheckpoint(volume, this.trigger, recordType, (writer) => field.write(writer, snapshot))

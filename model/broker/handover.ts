@@ -5,6 +5,7 @@
  * is lost leaves it to the same. What keeps two owners apart is the volume's epoch. Who accepts tells the nameservers that it is about to serve
  * the shard, so that nobody else tries meanwhile, and takes that back when no `take` comes.
  */
+import { isOfService } from '../cloud/vpc.ts'
 import type { Address, DatagramSocket, Host, Timer } from '../host.ts'
 import { ports } from '../settings.ts'
 import { oneOf, Reader, record, u16, u32, utf8, type Value, Writer } from '../wire/codec.ts'
@@ -94,6 +95,7 @@ export class Handovers {
   }
 
   private onDatagram(from: Address, bytes: Buffer): void {
+    if (!isOfService(from.host)) return
     const reader = new Reader(bytes)
     const datagram = field.read(reader)
     if (!reader.complete() || datagram.magic !== MAGIC) return

@@ -7,6 +7,7 @@ import { messageRecord, RECORD_VERSION, topicCheckpoint, topicRecordType } from 
 
 const SEALED_AT = 8192
 const RETENTION_MS = 1000
+const SEGMENT_AGE_MS = 400
 
 class Archive {
   readonly log = new LogInMemory()
@@ -32,10 +33,14 @@ class Archive {
     })
     const message = Buffer.from(writer.finish())
     const offset = this.log.append(topicRecordType.message, RECORD_VERSION, (record) =>
-      messageRecord.write(record, { epoch: 1, sequence: 1, messageId: 0, openFrom: 0, ageMs: 0, storedAtMs, chosen: [], message }),
+      messageRecord.write(record, { epoch: 1, sequence: 1, messageId: 0, openFrom: 0, ageMs: this.ageMs, storedAtMs, chosen: [], message }),
     )
-    this.index.add(topic, offset, storedAtMs)
-    this.index.sealIfFull(this.log.asVolume, this.ageMs)
+    this.index.add(topic, offset, { storedAtMs, ageMs: this.ageMs })
+    this.sealIfDue()
+  }
+
+  sealIfDue(): void {
+    this.index.sealIfDue(this.log.asVolume, this.ageMs, SEGMENT_AGE_MS)
   }
 
   find(query: Partial<MessageQuery>): { readonly messages: readonly FoundMessage[]; readonly more: boolean } | undefined {
@@ -96,6 +101,29 @@ describe('the message index', () => {
     }
     expect(pages).toEqual([100, 100, 50])
     expect(archive.find({ limit: 250 })!.more).toBe(false)
+  })
+
+  test('finishes a stretch whose first message is old enough, be it ever so short, and counts its retention from its newest', () => {
+    const archive = new Archive()
+    const lengths = () => archive.index.snapshot().segments.map(({ newestAgeMs }) => newestAgeMs)
+    archive.sealIfDue()
+    for (const ageMs of [0, 100, SEGMENT_AGE_MS - 1]) {
+      archive.ageMs = ageMs
+      archive.store('a', ageMs)
+    }
+    expect(lengths()).toEqual([])
+    archive.index = Archive.restored(archive)
+    archive.ageMs = SEGMENT_AGE_MS
+    archive.sealIfDue()
+    archive.sealIfDue()
+    expect(lengths()).toEqual([SEGMENT_AGE_MS - 1])
+    archive.ageMs = 700
+    archive.store('a', 700)
+    expect(archive.times()).toEqual([0, 100, SEGMENT_AGE_MS - 1, 700])
+    archive.index.expire(SEGMENT_AGE_MS - 1 + RETENTION_MS + 0.9, RETENTION_MS)
+    expect(archive.times()).toEqual([0, 100, SEGMENT_AGE_MS - 1, 700])
+    archive.index.expire(SEGMENT_AGE_MS + RETENTION_MS, RETENTION_MS)
+    expect(archive.times()).toEqual([700])
   })
 
   test('forgets what was sealed before the retention, and says where the log may begin', () => {

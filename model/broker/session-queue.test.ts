@@ -61,6 +61,8 @@ function restored(queue: SessionQueue): SessionQueue {
     open: [],
     openEarliestMs: 0,
     openLatestMs: 0,
+    openOldestAgeMs: 0,
+    openNewestAgeMs: 0,
   }
   const writer = new Writer().begin()
   topicCheckpoint.write(writer, { ...empty, queues: [queue.snapshot()] })

@@ -101,7 +101,7 @@ export const segmentIndexRecord = record({
   toOffset: u53,
   earliestMs: u53,
   latestMs: u53,
-  sealedAgeMs: u53,
+  newestAgeMs: u53,
   topics: list(record({ topic: utf8, offsets: list(u53) })),
 })
 
@@ -138,12 +138,14 @@ export const topicCheckpoint = record({
   ),
   retained: list(record({ topic: utf8, offset: u53, publisher: utf8, epoch: u32, qos: u8 })),
   segments: list(
-    record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, sealedAgeMs: u53, indexOffset: u53, indexLength: u32 }),
+    record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, newestAgeMs: u53, indexOffset: u53, indexLength: u32 }),
   ),
   openFrom: u53,
   open: list(record({ topic: utf8, offsets: list(u53) })),
   openEarliestMs: u53,
   openLatestMs: u53,
+  openOldestAgeMs: u53,
+  openNewestAgeMs: u53,
   /** Where some of the checkpoints in the log begin, this one last. */
   checkpoints: list(u53),
 })

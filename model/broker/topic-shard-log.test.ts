@@ -543,3 +543,46 @@ describe('a new owner', () => {
     )
   })
 })
+
+describe('a trickle of messages', () => {
+  const EVERY_MS = 600_000
+  const HOUR_MS = 3_600_000
+
+  /** A message every ten minutes, each with the time of its publication as its text. */
+  function trickle(hours: number, settings: ConstructorParameters<typeof ShardStage>[0] = {}): ShardStage {
+    const stage = new ShardStage(settings)
+    for (const untilMs = hours * HOUR_MS; stage.host.nowMs() < untilMs; stage.host.run(EVERY_MS))
+      stage.publish('p', { topic: 'a', text: `${stage.host.nowMs()}` })
+    return stage
+  }
+
+  /** How old the oldest message is that is still there; nothing behind it may be missing. */
+  function oldestKeptMs(stage: ShardStage): number {
+    const times = stage.stored('a').map(Number)
+    expect(times).toEqual(times.map((_, i) => times[0]! + i * EVERY_MS))
+    return stage.host.nowMs() - times[0]!
+  }
+
+  test('is kept for three days and given up within an hour and a minute of that, though no segment of it ever gets long', () => {
+    const stage = trickle(80)
+    const keptMs = oldestKeptMs(stage)
+    expect(keptMs).toBeGreaterThanOrEqual(72 * HOUR_MS)
+    expect(keptMs).toBeLessThanOrEqual(73 * HOUR_MS + 60_000)
+    stage.newOwner()
+    expect(oldestKeptMs(stage)).toBe(keptMs)
+  })
+
+  test('is kept for as long as is set', () => {
+    const keptMs = oldestKeptMs(trickle(20, { retentionMs: 5 * HOUR_MS, segmentAgeMs: 2 * HOUR_MS }))
+    expect(keptMs).toBeGreaterThanOrEqual(5 * HOUR_MS)
+    expect(keptMs).toBeLessThanOrEqual(7 * HOUR_MS + 60_000)
+  })
+
+  test('leaves a log that is no longer than what is kept, however long it goes on', () => {
+    const lengths = [80, 160, 240].map((hours) => {
+      const { log } = trickle(hours)
+      return log.endOffset - log.trimOffset
+    })
+    expect(Math.max(...lengths)).toBeLessThan(1.2 * lengths[0]!)
+  })
+})

@@ -59,7 +59,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.shard = shard
     this.feeder = new QueueFeeder(host, shard, this)
     this.journal = new QueueJournal(host, this)
-    this.housekeeping = new TopicHousekeeping(host, this, settings.broker.retentionMs)
+    this.housekeeping = new TopicHousekeeping(host, this, settings.broker)
     this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
@@ -175,6 +175,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     publication: Pick<MessageRecord, 'epoch' | 'sequence' | 'messageId' | 'openFrom' | 'message'>,
     reply: (message: Message) => void,
   ): void {
+    this.housekeeping.finishSegmentIfDue()
     const { epoch, sequence, messageId, openFrom, message } = publication
     const head = peekMessage(message)
     this.host.work('record', 1)
@@ -189,7 +190,6 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       reply({ name: 'published', outcome: 'stored', offset, matched })
       if (matched) this.push(offset, message, head, matches, chosen)
     })
-    this.state.index.sealIfFull(this.volume, this.ageMs())
     this.checkpoints.writeIfDue(this.volume)
   }
 
@@ -276,6 +276,10 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
 
   onLogged(): void {
     this.checkpoints.writeIfDue(this.volume)
+  }
+
+  writeCheckpoint(): void {
+    this.checkpoints.write(this.volume)
   }
 
   onTrimmed(): void {

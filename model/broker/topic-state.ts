@@ -107,7 +107,7 @@ export class TopicState {
       if (fence !== undefined) fence.sequence = sequence
       if (messageId > 0) rememberMessageId(this.fences.of(publisher, ageMs), messageId, record.openFrom)
     }
-    this.index.add(topic, offset, record.storedAtMs)
+    this.index.add(topic, offset, record)
     if (retain) this.applyRetained(offset, record, head)
     const matches = this.subscriptions.match(topic)
     for (const match of matches) {

@@ -1,7 +1,7 @@
 /**
  * The vocabulary of reconnect habits: what a client can do when its connection is silent, lost or refused, as data. `profiles.ts` says who does what.
  *
- * Left out: TLS, WebSocket, caching of failed look-ups, back-off that several clients of one process share, and what depends on the application (retrying a failed
+ * Left out: WebSocket, caching of failed look-ups, back-off that several clients of one process share, and what depends on the application (retrying a failed
  * subscribe is taken as done by every application).
  */
 import type { ResolverCache } from '../cloud/resolver.ts'

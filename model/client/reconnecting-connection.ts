@@ -8,6 +8,7 @@ import { emit } from '../events.ts'
 import type { CloseReason, Connection, ConnectionHandler, Host, Timer } from '../host.ts'
 import { encodePacket, type Malformed, type PacketReader, type PacketSink } from '../wire/mqtt-codec.ts'
 import type { Connack, Packet, ProtocolVersion } from '../wire/packets.ts'
+import { clientHello, TlsEnd } from '../wire/tls-flights.ts'
 import { cleanStartOf, encodeConnect, keepaliveSecondsOf, readerOf, refusalIsOfThisServer, resumedOf, versionOf } from './connect.ts'
 import { countReason, reasonText } from './counters.ts'
 import { Dialer } from './dialer.ts'
@@ -40,6 +41,8 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   /** Oldest first; some may be closed by now. */
   private leftOpen: Connection[] | undefined
   private reader: PacketReader | undefined
+  /** While the handshake is under way. */
+  private tls: TlsEnd | undefined
 
   private readonly keepalive = new Keepalive()
   private timer: Timer | undefined
@@ -113,16 +116,46 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
 
   onOpen(connection: Connection): void {
     if (connection !== this.connection) return
-    this.become('awaiting-connack', 'open')
+    const { tls } = this.options
+    if (tls === undefined) {
+      this.sendConnect('open')
+      return
+    }
+    this.become('securing', 'open')
+    this.tls = new TlsEnd(tls)
+    connection.write(clientHello(tls))
+    // The libraries' connect timeouts are for the socket that they are given, TLS included.
+    this.deadlineMs = this.attemptStartedMs + this.options.profile.connectTimeoutMs
+    this.arm(this.deadlineMs)
+  }
+
+  onData(connection: Connection, bytes: Buffer): void {
+    if (connection !== this.connection) return
+    if (this.tls === undefined) this.reader!.read(bytes, this)
+    else this.onTlsData(connection, bytes, this.tls)
+  }
+
+  private onTlsData(connection: Connection, bytes: Buffer, tls: TlsEnd): void {
+    const progress = tls.read(bytes)
+    if (progress.kind === 'waiting') return
+    if (progress.kind === 'not-ours') {
+      this.lose('TLS handshake failed', 'close')
+      return
+    }
+    if (progress.answer !== undefined) connection.write(progress.answer)
+    if (!progress.done) return
+    this.tls = undefined
+    this.sendConnect('secured')
+    if (progress.rest.length > 0) this.onData(connection, progress.rest)
+  }
+
+  private sendConnect(why: string): void {
+    this.become('awaiting-connack', why)
     this.send(encodeConnect(this.options))
     const { connectTimeoutMs, connackTimeoutMs } = this.options.profile
     if (connackTimeoutMs === undefined) this.deadlineMs = this.attemptStartedMs + connectTimeoutMs
     else this.deadlineMs = this.host.nowMs() + (connackTimeoutMs === 'keepalive' ? this.ownKeepaliveMs : connackTimeoutMs)
     this.arm(this.deadlineMs)
-  }
-
-  onData(connection: Connection, bytes: Buffer): void {
-    if (connection === this.connection) this.reader!.read(bytes, this)
   }
 
   onDrain(connection: Connection): void {
@@ -282,6 +315,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   private release(how: 'close' | 'reset' | 'gone' | 'give-up'): void {
     this.reader?.stop()
     this.reader = undefined
+    this.tls = undefined
     if (how === 'close') this.connection?.close()
     else if (how === 'reset') this.connection?.reset()
     else if (how === 'give-up') this.giveUp(this.connection!)
@@ -350,6 +384,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
     const nowMs = this.host.nowMs() + TIMER_SLACK_MS
     switch (this.currentState) {
       case 'connecting':
+      case 'securing':
       case 'awaiting-connack':
         if (nowMs >= this.deadlineMs) this.lose('connect timeout', 'give-up')
         break

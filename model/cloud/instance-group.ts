@@ -9,6 +9,8 @@
  * that act at once do no harm beyond a set of targets registered once more. A proxy of the plan stays a target while it is lost: judging targets is for the balancers.
  * Without a controller that acts nothing changes. One that sees neither another controller nor any proxy believes that it is cut off itself, and does nothing.
  *
+ * The same controller moves the access addresses of dead load-balancer nodes, where that is set (`address-failover.ts`).
+ *
  * Left out: replacing brokers and nameservers, replacing a machine for good, scaling by load.
  * Sources: AWS EC2 Auto Scaling, "Health checks for instances in an Auto Scaling group", "Instance distribution" (the zone with the fewest instances), "Elastic Load Balancing" (deregistration
  * and draining before an instance is ended).
@@ -16,6 +18,7 @@
 import { emit } from '../events.ts'
 import type { Boot, Host, MachineControl, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
+import { AddressFailover, type BalancerNode } from './address-failover.ts'
 import { type Controller, ControllerElection, type ElectionOwner } from './controller-election.ts'
 import { HealthProbe, type ProbeSettings } from './probing.ts'
 import { type LoadBalancerTarget, TargetRegistration } from './target-registration.ts'
@@ -30,8 +33,7 @@ export interface InstanceGroupConfig {
   /** One a zone, in the order in which they may act. */
   readonly controllers: readonly Controller[]
   readonly instances: readonly GroupInstance[]
-  /** Addresses of the load balancers' nodes. */
-  readonly balancers: readonly string[]
+  readonly balancers: readonly BalancerNode[]
 }
 
 /** Its process gets this long to tell its clients. */
@@ -76,6 +78,7 @@ class InstanceGroup implements ElectionOwner {
   private readonly settings: ServiceSettings['instanceGroup']
   private readonly probeSettings: ProbeSettings
   private readonly registration: TargetRegistration
+  private readonly addressFailover: AddressFailover
   private readonly election: ControllerElection
   private readonly life: number
   private instances: readonly Instance[] = []
@@ -101,7 +104,11 @@ class InstanceGroup implements ElectionOwner {
     this.probeSettings = { probeIntervalMs, probeTimeoutMs, unhealthyThreshold: 1, healthyThreshold: 1 }
     const index = config.controllers.findIndex(({ name }) => name === host.machine)
     this.life = index * LIVES_A_CONTROLLER + (host.bootId % LIVES_A_CONTROLLER)
-    this.registration = new TargetRegistration(host, config.balancers)
+    this.registration = new TargetRegistration(
+      host,
+      config.balancers.map((node) => node.host),
+    )
+    this.addressFailover = new AddressFailover(host, machines, config.balancers, config.settings.loadBalancer)
     this.election = new ControllerElection(host, config.controllers, probeIntervalMs + recheckIntervalMs, this)
   }
 
@@ -114,6 +121,7 @@ class InstanceGroup implements ElectionOwner {
     // What is in service already is no news.
     for (const instance of this.instances) instance.hasServed = this.isInService(instance)
     this.registration.stop()
+    this.addressFailover.setActing(acting)
     this.isRegistering = false
     this.registered = undefined
     this.surplusSinceMs = undefined

@@ -156,6 +156,22 @@ describe('a load balancer', () => {
     expect(edge.countOf('proxy-2')).toBe(3)
   })
 
+  test('forgets a connection on which nothing was sent for its idle time: what is sent then gets RST', () => {
+    const edge = new Edge({ settings: { idleTimeoutMs: 60_000 } })
+    edge.runTo(5)
+    const [idle, busy] = edge.connect(2)
+    for (let second = 35; second <= 185; second += 30) {
+      edge.runTo(second)
+      busy!.connection.write(Buffer.from('.'))
+    }
+    edge.runTo(190)
+    expect([idle!.closed, busy!.closed]).toEqual([undefined, undefined])
+    idle!.connection.write(Buffer.from('late'))
+    edge.runTo(191)
+    expect([idle!.closed, busy!.closed]).toEqual(['reset', undefined])
+    expect(idle!.received).not.toContain('late')
+  })
+
   test('stays in its own zone where cross-zone balancing is off, also when that has no healthy target', () => {
     const edge = new Edge({ settings: { crossZone: false } })
     edge.runTo(5)

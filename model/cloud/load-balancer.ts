@@ -6,7 +6,9 @@
  * The node listens on a health port while a target in its own zone is not known as dead, and refuses there otherwise: so the DNS servers know which zones to send clients to.
  * Targets are those of the plan until somebody registers others (`target-registration.ts`).
  *
- * Nodes share nothing. Left out: idle timeouts and moving a node's address to another zone, for which the host has no port.
+ * A connection on which nothing was sent for `idleTimeoutMs` is forgotten, and whoever sends then gets RST (AWS: 350 s, "Network Load Balancers", connection idle timeout).
+ *
+ * Nodes share nothing. Where a node's address goes when it is dead: `address-failover.ts`.
  *
  * Sources: AWS Elastic Load Balancing, "Health checks for Network Load Balancer target groups" (fail-open; one success makes a new target healthy), "Cross-zone load balancing for target
  * groups", "Target group health" (a zone without a healthy target leaves the DNS; AWS looks at all zones there where cross-zone balancing is on, this node always at its own).

@@ -67,7 +67,7 @@ export class Target implements ForwardingHandler {
   }
 
   take(inbound: Connection): void {
-    this.forwardings.add(this.host.forward(inbound, this.spec.address, this))
+    this.forwardings.add(this.host.forward(inbound, this.spec.address, this, this.settings.idleTimeoutMs))
   }
 
   beginSlowStart(): void {

@@ -114,8 +114,8 @@ describe('the rules', () => {
     for (let seed = 1; seed <= 5; seed++) {
       const stage = new Stage({ seed, ...byConsole })
       const versions: number[] = []
-      const each = stage.plan.consoles.map((address) => new ConsoleClient(stage.clientHost, [address]))
-      stage.clientHost.setTimer(0, () => {
+      const each = stage.plan.consoles.map((address) => new ConsoleClient(stage.insideHost, [address]))
+      stage.insideHost.setTimer(0, () => {
         for (let i = 0; i < 12; i++) {
           each[i % 3]!.ask({ name: 'createTopic', topic: `t${i}` }, (answer) => versions.push(answer?.version ?? 0))
         }
@@ -131,10 +131,10 @@ describe('the rules', () => {
     for (let seed = 1; seed <= 12; seed++) {
       const stage = new Stage({ seed, ...byConsole, settings: { console: { rulesPullIntervalMs: 2000 } } })
       const done: string[] = []
-      const each = stage.plan.consoles.map((address) => new ConsoleClient(stage.clientHost, [address]))
-      stage.clientHost.setTimer(0, () => {
+      const each = stage.plan.consoles.map((address) => new ConsoleClient(stage.insideHost, [address]))
+      stage.insideHost.setTimer(0, () => {
         for (let i = 0; i < 30; i++) {
-          stage.clientHost.setTimer(i * 400, () =>
+          stage.insideHost.setTimer(i * 400, () =>
             each[i % 3]!.ask({ name: 'createTopic', topic: `t${i}` }, (answer) => {
               if (answer?.outcome === 'done') done.push(`t${i}`)
             }),

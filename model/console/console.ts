@@ -4,8 +4,9 @@
  * What it decides (topics, quotas, users) is one document in a register that all consoles share (`rules-register.ts`); what it tells of messages and clients it asks the shards.
  * It carries no data: proxies have the last rules that they heard, and go on with those for as long as no console is there.
  * Promises: a change that was answered `done` is told to every connected proxy at once, and outlives a minority of the consoles.
- * Left out: who may use the console; requests stand on the virtual network, where only operators are. Users are planned with the region.
+ * Left out: who may use the console; requests stand on the service's own network, where only operators are. Users are planned with the region.
  */
+import { listenPrivately } from '../cloud/vpc.ts'
 import { emit } from '../events.ts'
 import type { Address, Boot, Host } from '../host.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -63,7 +64,7 @@ class Console implements LinkHandler {
       requestTimeoutMs,
     )
     this.queries = new RegionQueries(host, config.counts, config.nameservers, config.settings)
-    host.listen(ports.console, (connection) => Link.accept(host, connection, this))
+    listenPrivately(host, ports.console, (connection) => Link.accept(host, connection, this))
     host.setTimer(CATCH_UP_RETRY_MS * host.random('catch up').next(), () => this.catchUp())
   }
 

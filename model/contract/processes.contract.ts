@@ -180,7 +180,7 @@ export function processContract(check: Check): void {
     check('an upgrade stops the process in order and starts the next version after a while, with its files', async (bench) => {
       const log: string[] = []
       const runs = (version: string) => (host: Host) => {
-        log.push(`${version} finds ${host.files.size('kept')}`)
+        log.push(`${version} is version ${host.version} and finds ${host.files.size('kept')}`)
         host.files.append('kept', Buffer.from('x'))
         return {
           stop: (done: () => void) => {
@@ -195,7 +195,7 @@ export function processContract(check: Check): void {
       await bench.until(() => !bench.world.isRunning('a'), 'the end of the first version')
       await bench.until(() => bench.world.isRunning('a'), 'the start of the second version')
       await bench.run(10)
-      expect(log).toEqual(['first finds 0', 'first stops', 'second finds 1'])
+      expect(log).toEqual(['first is version 1 and finds 0', 'first stops', 'second is version 2 and finds 1'])
       const starts = bench.world.history.flatMap(({ event }) => (event.kind === 'process-started' ? [event] : []))
       expect(starts).toEqual([
         { kind: 'process-started', bootId: 1 },
@@ -228,6 +228,48 @@ export function processContract(check: Check): void {
       await bench.until(() => starts > 0, 'the start')
       await bench.run(50)
       expect([starts, bench.world.isRunning('a')]).toEqual([1, true])
+    })
+  })
+
+  describe('floating addresses', () => {
+    const floating = '10.1.0.99'
+    const port = 443
+
+    /** Two machines that echo, of which the first has the address, and a client. */
+    const holders = async (bench: Bench) => {
+      const first = bench.machine('first', { floatingAddresses: [floating] })
+      const second = bench.machine('second')
+      const servers = { first: await first.listen(port, { echo: true }), second: await second.listen(port, { echo: true }) }
+      const client = bench.machine('client')
+      const controller = bench.machine('controller', { role: 'instance-group' })
+      const control = await controller.do((host) => host.machines!)
+      return { servers, client, controller, control }
+    }
+
+    check('reach the machine that has them, until they are moved to another; connections made before go on', async (bench) => {
+      const { servers, client, controller, control } = await holders(bench)
+      expect(control.holderOf(floating)).toBe('first')
+      const before = await client.connect({ host: floating, port })
+      await bench.until(() => servers.first.tapes.length === 1, 'the first machine to accept')
+      await controller.do(() => control.moveAddress(floating, 'second'))
+      expect(control.holderOf(floating)).toBe('second')
+      const after = await client.connect({ host: floating, port })
+      await client.do(() => {
+        before.connection!.write(Buffer.from('on the old way'))
+        after.connection!.write(Buffer.from('new'))
+      })
+      await bench.until(() => before.byteCount === 14 && after.byteCount === 3, 'the echoes')
+      expect([servers.first.tapes.length, servers.second.tapes.length]).toEqual([1, 1])
+      await controller.do(() => control.moveAddress(floating, 'first'))
+      await client.connect({ host: floating, port })
+      await bench.until(() => servers.first.tapes.length === 2, 'the first machine to accept again')
+    })
+
+    check('are moved by name, and none but those', async (bench) => {
+      const { client, controller, control } = await holders(bench)
+      await expect(controller.do(() => control.moveAddress(floating, 'nowhere'))).rejects.toThrow('nowhere')
+      await expect(controller.do(() => control.moveAddress(client.address, 'second'))).rejects.toThrow('no floating address')
+      await expect(controller.do(() => control.holderOf('10.1.0.98'))).rejects.toThrow('10.1.0.98 is no floating address')
     })
   })
 

@@ -255,6 +255,25 @@ describe('a registration', () => {
     expect(region.of('broker-2').alive()).toEqual(['broker-1', 'broker-2'])
   })
 
+  test('is told once of all that changes in one instant, as it is in the end', () => {
+    const region = new Region()
+    region.addBroker(1)
+    region.runTo(5.2)
+    const eventsFor = (changes: number, fromEpoch: number) => {
+      const before = region.world.counters().events
+      const nowUs = region.world.nowUs()
+      for (let change = 0; change < changes; change++) region.serve('broker-1', [{ shard: 0, epoch: fromEpoch + change }])
+      region.world.run(nowUs + 100_000)
+      return region.world.counters().events - before
+    }
+    const ofOne = eventsFor(1, 1)
+    expect(eventsFor(20, 2)).toBe(ofOne)
+    const told = region.world.history.flatMap(({ event }) =>
+      event.kind === 'route-changed' ? [(event as unknown as { epoch: number }).epoch] : [],
+    )
+    expect(told).toEqual([1, 1, 1, 21, 21, 21])
+  })
+
   test('costs few events when nothing happens', () => {
     const region = new Region()
     for (const zone of [1, 2, 3]) region.addBroker(zone)

@@ -4,7 +4,7 @@
  * What it promises: each nameserver that can be reached is told what the broker serves now, in the order in which that changed; and `ownerless` speaks only for a majority of all
  * nameservers, heard lately, none of them young. It does not decide who takes a shard, and a wrong answer costs no message: the volume's epochs keep two owners apart.
  */
-import type { Address, Host } from '../host.ts'
+import type { Address, Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import { Link, type LinkHandler } from '../wire/link.ts'
 
@@ -35,6 +35,7 @@ export class Registration {
   private readonly peers: readonly Peer[]
   private readonly freshMs: number
   private lastBeatMs = 0
+  private telling: Timer | undefined
 
   constructor(host: Host, options: RegistrationOptions) {
     this.host = host
@@ -46,9 +47,13 @@ export class Registration {
     this.arm(host.random('heartbeat phase').next() * intervalMs)
   }
 
-  /** What the broker serves, or is taking over, has changed: every nameserver is told. */
+  /** What the broker serves, or is taking over, has changed: every nameserver is told, once for all that changes in one instant. A broker may take many shards at a time. */
   changed(): void {
-    for (const peer of this.peers) peer.servingChanged()
+    if (this.telling !== undefined) return
+    this.telling = this.host.setTimer(0, () => {
+      this.telling = undefined
+      for (const peer of this.peers) peer.servingChanged()
+    })
   }
 
   /**

@@ -6,7 +6,7 @@
  * CONNECT is judged in `handshake.ts`; what packets of a connected client do is in `connected-session.ts`, what may leave and when in `outlet.ts`.
  */
 import { emit } from '../events.ts'
-import type { CloseReason, Connection, ConnectionHandler } from '../host.ts'
+import type { CloseReason, Connection } from '../host.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import { encodePacket, type Malformed, PacketReader, type PacketSink } from '../wire/mqtt-codec.ts'
 import type { Connect, Disconnect, Packet, ProtocolVersion } from '../wire/packets.ts'
@@ -21,13 +21,14 @@ import type { ReceivedPublishesPorts } from './received-publishes.ts'
 import { SessionOpening } from './session-opening.ts'
 import type { ShardDomain } from './shard-domain.ts'
 import type { Delivery } from './subscriber.ts'
+import type { TlsClient } from './tls-handshakes.ts'
 
 /** Packets taken before CONNACK beyond which the connection is not read. */
 const EARLY_PACKETS_LIMIT = 100
 /** A keepalive's grace [MQTT-3.1.2-22]. */
 const KEEPALIVE_GRACE = 1.5
 
-export class ClientConnection implements ConnectionHandler, PacketSink, ReceivedPublishesPorts {
+export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishesPorts {
   readonly handle: number
   clientId = ''
   version: ProtocolVersion = 4
@@ -80,6 +81,11 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
 
   onClose(_connection: Connection, closeReason: CloseReason): void {
     this.finish(`connection ${closeReason}`)
+  }
+
+  /** Its handshake is a real one, or broken. */
+  onForeignTls(): void {
+    this.finish('TLS that is not the modelled one: no cryptography is spoken here', 'reset')
   }
 
   onPacket(packet: Packet): void {

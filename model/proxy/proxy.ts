@@ -23,6 +23,7 @@ import { RulesFollower } from './rules-follower.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
 import { ShardRetries } from './shard-retries.ts'
+import { TlsHandshakes } from './tls-handshakes.ts'
 
 export interface ProxyConfig {
   readonly counts: ShardCounts
@@ -54,6 +55,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   private readonly brokers: BrokerLinks
   private readonly routes: RouteTable
   private readonly closings: SessionClosings
+  private readonly handshakes: TlsHandshakes
   /** Undefined while no broker is in reach: a proxy that can serve nobody refuses connections, so that probes see it and clients go elsewhere. */
   private listener: Listener | undefined
   private nextHandle = 1
@@ -72,6 +74,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.lanes = this.domains.slice(0, config.counts.topicShards).map((domain) => new PublishLane(domain, proxy.requestTimeoutMs))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
     this.closings = new SessionClosings(proxy.requestTimeoutMs)
+    this.handshakes = new TlsHandshakes(host)
     this.follower = new RulesFollower(host, config.consoles, config.rules, config.settings.console, () => this.onRules())
     this.listen()
     this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
@@ -82,7 +85,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       this.host.work('connection', 1)
       const client = new ClientConnection(this, connection, this.nextHandle++)
       this.clients.set(client.handle, client)
-      return client
+      return this.handshakes.begin(client)
     })
   }
 

@@ -3,6 +3,7 @@
  *
  * It takes no initiative: brokers prepare, append, repair, trim; copies never speak to each other. A volume exists from the first prepare on.
  */
+import { listenPrivately } from '../cloud/vpc.ts'
 import { emit } from '../events.ts'
 import type { Boot, Host } from '../host.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -22,7 +23,7 @@ class CopyServer implements LinkHandler {
       const volume = Number(name.slice(1, name.indexOf('/')))
       if (!this.stores.has(volume)) this.open(volume)
     }
-    host.listen(ports.volume, (connection) => Link.accept(host, connection, this))
+    listenPrivately(host, ports.volume, (connection) => Link.accept(host, connection, this))
   }
 
   onRequest(link: Link, message: Message, reply: (message: Message) => void): void {

@@ -73,6 +73,31 @@ describe('regional volumes', () => {
   })
 })
 
+describe('volumes in a rolling upgrade', () => {
+  test('are read by a broker of the version before, whatever one of the next version wrote', () => {
+    const stage = new Stage()
+    const topic = stage.topicOn(0)
+    const publisher = stage.connect({ clientId: 'publisher', proxy: 1 })
+    stage.publish(publisher, topic, 'before')
+    const upgraded = stage.ownerOf(0)
+    const others = stage.brokers.filter((broker) => broker !== upgraded)
+    stage.apply({ kind: 'upgrade', machines: [upgraded], graceMs: 2000, downMs: 500 })
+    stage.run(5000)
+    expect(others).toContain(stage.ownerOf(0))
+    const back = stage.crash(...others)
+    stage.until(() => stage.ownerOf(0) === upgraded, 'an owner of the next version', 20_000)
+    back()
+    stage.run(3000)
+    stage.publish(stage.connect({ clientId: 'second', proxy: 1 }), topic, 'by the next version')
+    stage.crash(upgraded)
+    stage.until(() => others.includes(stage.ownerOf(0)), 'an owner of the version before', 20_000)
+    stage.run(3000)
+    expect(stage.world.goals.get('epoch of a later version replayed')).toBeGreaterThan(0)
+    expect(stage.stored(topic)).toEqual(['before', 'by the next version'])
+    stage.publish(stage.connect({ clientId: 'third', proxy: 1 }), topic, 'by the version before again')
+  })
+})
+
 describe('zonal volumes', () => {
   test('of a dark zone are out until it is back, the others go on, and nothing is lost', () => {
     const stage = new Stage({ region: { volumeKind: 'zonal' } })

@@ -31,7 +31,16 @@ import type { CopyLinks, CopyLinkUser } from './copy-links.ts'
 import { CopyStream } from './copy-stream.ts'
 import { type EpochStart, lastEpoch } from './epochs.ts'
 import { type Leaseholder, ownersShareMs } from './lease.ts'
-import { announcedLengthAt, BACKUP_POINT, EPOCH_BEGIN, EPOCH_END, encodeLogRecord, RESTORED, scanRecords } from './log-record.ts'
+import {
+  announcedLengthAt,
+  BACKUP_POINT,
+  EPOCH_BEGIN,
+  EPOCH_BEGIN_LATEST,
+  EPOCH_END,
+  encodeLogRecord,
+  RESTORED,
+  scanRecords,
+} from './log-record.ts'
 import { LogTail } from './log-tail.ts'
 
 export type VolumeState = 'preparing' | 'repairing' | 'reading' | 'waiting-lease' | 'attached' | 'releasing' | 'lost'
@@ -48,6 +57,8 @@ export interface VolumeListener {
 }
 
 const ATTACH_TIMEOUT_MS = 6000
+/** An attach that gives up earlier leaves a lease of its own behind, which the next one waits for in vain. */
+const ATTACH_TIMEOUT_LEASES = 2
 /** How long a majority of promises waits for the rest: enough for a copy that is alive, nothing to a client. */
 const GRACE_MS = 10
 const LONG_GRACE_MS = 200
@@ -387,7 +398,8 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
       this.attachTimer = host.setTimer(0, () => this.lose('refused', this.epoch))
       return
     }
-    this.attachTimer = host.setTimer(ATTACH_TIMEOUT_MS, () => this.lose('unreachable', this.highestPromise))
+    const timeoutMs = Math.max(ATTACH_TIMEOUT_MS, ATTACH_TIMEOUT_LEASES * this.links.settings.leaseMs)
+    this.attachTimer = host.setTimer(timeoutMs, () => this.lose('unreachable', this.highestPromise))
     this.links.leases.add(this)
     for (const stream of this.everyStream) stream.prepare()
   }
@@ -470,7 +482,14 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
   private beginEpoch(): void {
     this.state = 'reading'
     this.history.push({ epoch: this.epoch, offset: this.baseSize })
-    this.tail.append(encodeLogRecord(this.isRestore ? RESTORED : EPOCH_BEGIN, 1, (writer) => writer.u32(this.epoch)))
+    const program = this.links.host.version
+    const version = Math.min(program, EPOCH_BEGIN_LATEST)
+    this.tail.append(
+      encodeLogRecord(this.isRestore ? RESTORED : EPOCH_BEGIN, version, (writer) => {
+        writer.u32(this.epoch)
+        if (version >= 2) writer.u32(program)
+      }),
+    )
     this.flush()
     this.replay(Math.max(this.announcedMark, this.trimOffset))
   }
@@ -490,6 +509,7 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
         if (this.state !== 'reading') return
         this.handedOver = type === EPOCH_END
         this.pointAtMs = type === BACKUP_POINT ? new Reader(body).u53() : 0
+        if (type === EPOCH_BEGIN && version > this.links.host.version) this.links.host.reached('epoch of a later version replayed')
         const isOurs = type === EPOCH_BEGIN || type === EPOCH_END || type === BACKUP_POINT
         if (!isOurs) this.listener.onReplay(offset + at, type, version, body)
       })
