@@ -96,10 +96,10 @@ export class LiveProcess implements Host, ConnectionOwner {
   }
 
   /** Asks the process to end in its own way. */
-  stop(done: () => void): void {
+  stop(done: () => void, withinMs: number): void {
     this.dispatch(() => {
       if (this.#process?.stop === undefined) done()
-      else this.#process.stop(done)
+      else this.#process.stop(done, withinMs)
     })
   }
 

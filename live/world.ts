@@ -168,7 +168,7 @@ class RealWorld implements LiveWorld, Surroundings {
       whenEnded()
     }
     const deadline = this.#timers.set(withinMs, end)
-    process.stop(end)
+    process.stop(end, withinMs)
   }
 
   foundNobody(faultKind: Fault['kind'], wanted: string): void {

@@ -196,7 +196,8 @@ export interface Host {
 
 /** A running process. Killing it needs no word from it; `stop` is the orderly way (drain, hand over, close). */
 export interface Process {
-  stop?(done: () => void): void
+  /** @param withinMs after which the process is ended, done or not */
+  stop?(done: () => void, withinMs: number): void
 }
 
 /** Starts a process on a machine. */

@@ -202,7 +202,7 @@ export function planRegion(spec: RegionSpec): RegionPlan {
     volume: bootCopies,
     nameserver: bootNameserver({ settings, shardCount: shardTotal(counts) }),
     broker: isReplicated ? withCopies : bootBrokerAlone,
-    proxy: bootProxy({ counts, settings, nameservers, consoles, rules }),
+    proxy: bootProxy({ counts, settings, nameservers, consoles, balancers: balancers.map((node) => node.host), rules }),
     console: bootConsole({ counts, settings, nameservers, consoles, rules }),
     dns: bootDnsServer({ settings, names }),
     'load-balancer': bootLoadBalancer({ settings, targets, port: ports.mqtt }),

@@ -39,7 +39,7 @@ export function recoveryBlock({ measures, facts }: RunResult, paint: Paint): str
 
 function again({ count: times, p50, max }: TimeSummary): readonly string[] {
   if (times === 0) return []
-  const text = `${count(times)} times a client that was served again lost its connection once more, without another fault: half of them for ${duration(p50)}, the longest for ${duration(max)}.`
+  const text = `${count(times)} times a client that had been served after a fault lost its connection later, without another fault: half of them for ${duration(p50)}, the longest for ${duration(max)}.`
   return wrap(text, WIDTH - 2)
 }
 

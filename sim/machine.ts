@@ -290,7 +290,7 @@ export class Machine implements LinkEnd, EventTarget {
     const run = () => {
       if (this.process !== running) return
       this.enter()
-      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, running, 0))
+      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, running, 0), withinUs / 1000)
       this.leave()
     }
     const asked: EventTarget = { fire: () => this.dispatch({ run }, STOP, undefined, 0), describe: () => 'the process is asked to stop' }

@@ -3,7 +3,7 @@
  * A target answers a CONNECT by CONNACK, unless it is among those that hang: they take connections, and never answer.
  */
 import { createSimWorld } from '../../sim/world.ts'
-import type { Boot, CloseReason, Connection, Host } from '../host.ts'
+import type { Boot, CloseReason, Connection, Host, Listener } from '../host.ts'
 import { defaultSettings, ports, type ServiceSettings } from '../settings.ts'
 import type { HistoryEntry, VirtualWorld } from '../world.ts'
 import { bootLoadBalancer } from './load-balancer.ts'
@@ -41,6 +41,7 @@ export class Edge {
   readonly strange = new Set<string>()
   /** What each target heard first over each connection. */
   readonly heard: { readonly target: string; readonly bytes: string }[] = []
+  readonly targetHosts = new Map<string, { readonly host: Host; readonly listener: Listener }>()
   private client!: Host
 
   constructor({ seed = 1, settings = {} }: EdgeOptions = {}) {
@@ -59,7 +60,7 @@ export class Edge {
 
   addTarget({ name, zone, address }: LoadBalancerTarget): void {
     this.addHost(name, zone, address.host, (host) => {
-      host.listen(address.port, () => {
+      const listener = host.listen(address.port, () => {
         let greeted = false
         return {
           onData: (connection, bytes) => {
@@ -73,6 +74,7 @@ export class Edge {
           onClose() {},
         }
       })
+      this.targetHosts.set(name, { host, listener })
     })
   }
 

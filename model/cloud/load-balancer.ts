@@ -4,7 +4,7 @@
  * The target with the fewest connections from this node for its weight is chosen, ties by lot. Health is known by active probes only (`probing.ts`): a connection that a target refuses is
  * closed and counts for nothing. Where no target is healthy each of them gets traffic (fail-open): the probes may be what is broken. Warm-up, draining and RST: `target.ts`.
  * The node listens on a health port while a target in its own zone is not known as dead, and refuses there otherwise: so the DNS servers know which zones to send clients to.
- * Targets are those of the plan until somebody registers others (`target-registration.ts`).
+ * Targets are those of the plan until somebody registers others (`target-registration.ts`); one that is about to stop takes itself out (`target-withdrawal.ts`).
  *
  * A connection on which nothing was sent for `idleTimeoutMs` is forgotten, and whoever sends then gets RST (AWS: 350 s, "Network Load Balancers", connection idle timeout).
  *
@@ -18,7 +18,7 @@ import type { Boot, Connection, ConnectionHandler, Host, Listener, RandomStream 
 import { ports, type ServiceSettings } from '../settings.ts'
 import { ProbeRounds } from './probing.ts'
 import { Target, type TargetOwner } from './target.ts'
-import { type LoadBalancerTarget, receiveTargets } from './target-registration.ts'
+import { type LoadBalancerTarget, receiveTargets, type TargetReceiver } from './target-registration.ts'
 
 export interface LoadBalancerConfig {
   readonly settings: ServiceSettings
@@ -39,7 +39,7 @@ const handedOver: ConnectionHandler = { onData() {}, onClose() {} }
 /** Whoever asks for our health hears it by our answering; what he says is nothing to us. */
 const visitor: ConnectionHandler = { onData() {}, onClose: (connection) => connection.reset() }
 
-class LoadBalancer implements TargetOwner {
+class LoadBalancer implements TargetOwner, TargetReceiver {
   private readonly host: Host
   private readonly settings: ServiceSettings['loadBalancer']
   /** In the order in which they came, those that drain among them. */
@@ -55,8 +55,8 @@ class LoadBalancer implements TargetOwner {
     this.targets = config.targets.map((target) => new Target(host, target, this.settings, this))
     this.unjudged = new Set(this.targets)
     this.random = host.random('load balancer')
-    new ProbeRounds(host, this.random, this.settings, () => this.targets.map(({ probe }) => probe))
-    receiveTargets(host, (targets) => this.setTargets(targets))
+    new ProbeRounds(host, this.random, this.settings, () => this.targets.filter(({ withdrawn }) => !withdrawn).map(({ probe }) => probe))
+    receiveTargets(host, this)
     this.showHealth()
   }
 
@@ -82,6 +82,20 @@ class LoadBalancer implements TargetOwner {
     if (this.host.recording) emit(this.host, { kind: 'target-removed', target: target.spec.name })
   }
 
+  onWithdrawal(targetHost: string, forMs: number): void {
+    for (const target of this.targets) {
+      if (target.spec.address.host !== targetHost) continue
+      this.unjudged.delete(target)
+      target.withdraw(forMs)
+    }
+    this.endSlowStartsOfTheLonely()
+    this.showHealth()
+  }
+
+  onWithdrawalOver(): void {
+    this.showHealth()
+  }
+
   private choose(): Target | undefined {
     const usable = this.targets.filter((target) => this.isUsable(target))
     const healthy = usable.filter((target) => target.healthy)
@@ -95,7 +109,7 @@ class LoadBalancer implements TargetOwner {
   }
 
   private isUsable(target: Target): boolean {
-    return !target.draining && (this.settings.crossZone || target.spec.zone === this.host.zone)
+    return target.takesNew && (this.settings.crossZone || target.spec.zone === this.host.zone)
   }
 
   private someAtFullWeight(besides?: Target): boolean {
@@ -108,7 +122,7 @@ class LoadBalancer implements TargetOwner {
     for (const target of this.targets) target.endSlowStart('alone')
   }
 
-  private setTargets(specs: readonly LoadBalancerTarget[]): void {
+  setTargets(specs: readonly LoadBalancerTarget[]): void {
     const wanted = new Map(specs.map((spec) => [keyOf(spec), spec]))
     for (const target of this.targets) {
       const key = keyOf(target.spec)
@@ -126,7 +140,7 @@ class LoadBalancer implements TargetOwner {
   /** Listens on the health port, or does not, as the targets of this zone are. One that was never judged counts as well: a node that just started is not dead. */
   private showHealth(): void {
     const { zone } = this.host
-    const alive = this.targets.some((target) => target.probe.health !== 'unhealthy' && !target.draining && target.spec.zone === zone)
+    const alive = this.targets.some((target) => target.probe.health !== 'unhealthy' && target.takesNew && target.spec.zone === zone)
     if (alive) this.healthListener ??= this.host.listen(ports.loadBalancerHealth, () => visitor)
     else {
       this.healthListener?.close()

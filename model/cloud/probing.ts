@@ -73,6 +73,14 @@ export class HealthProbe implements ConnectionHandler {
     this.onDone = undefined
   }
 
+  /** As one that was never judged. */
+  startOver(): void {
+    this.abandon()
+    this.health = 'initial'
+    this.successesInARow = 0
+    this.failuresInARow = 0
+  }
+
   onOpen(connection: Connection): void {
     if (this.kind === 'tcp') this.end(true)
     else connection.write(PROBE_CONNECT)

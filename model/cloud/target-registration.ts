@@ -8,6 +8,7 @@
 import type { Address, Host, Timer } from '../host.ts'
 import { ports } from '../settings.ts'
 import { list, Reader, record, u16, u32, u53, utf8, Writer } from '../wire/codec.ts'
+import { readWithdrawal, withdrawalNoted } from './target-withdrawal.ts'
 import { isInVpc } from './vpc.ts'
 
 export interface LoadBalancerTarget {
@@ -101,17 +102,30 @@ export class TargetRegistration {
   }
 }
 
-/** The node's side. @param take called with each set that is newer than those before */
-export function receiveTargets(host: Host, take: (targets: readonly LoadBalancerTarget[]) => void): void {
+export interface TargetReceiver {
+  /** Called with each set that is newer than those before. */
+  setTargets(targets: readonly LoadBalancerTarget[]): void
+  /** The target at this address takes itself out for so long. */
+  onWithdrawal(targetHost: string, forMs: number): void
+}
+
+/** The node's side. */
+export function receiveTargets(host: Host, receiver: TargetReceiver): void {
   let held = 0
   const socket = host.bind(ports.targetRegistration, (from, bytes) => {
     if (!isInVpc(from.host)) return
+    const forMs = readWithdrawal(bytes)
+    if (forMs !== undefined) {
+      receiver.onWithdrawal(from.host, forMs)
+      socket.send(from, withdrawalNoted())
+      return
+    }
     const reader = new Reader(bytes)
     const { mark, version, targets } = setField.read(reader)
     if (!reader.complete() || mark !== SET_MARK) return
     if (version > held) {
       held = version
-      take(targets.map(({ name, zone, host, port }) => ({ name, zone, address: { host, port } })))
+      receiver.setTargets(targets.map(({ name, zone, host, port }) => ({ name, zone, address: { host, port } })))
     }
     const writer = new Writer().begin()
     heldField.write(writer, { mark: HELD_MARK, version: held })

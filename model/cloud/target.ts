@@ -6,6 +6,7 @@
  * Whoever was there, and healthy, from the node's first probe on does not warm up.
  *
  * Draining: a target that was taken out on purpose gets nothing new and keeps what it has, at most `drainMs`; then the rest gets RST (AWS: deregistration delay, with connection termination).
+ * Withdrawn: a target that said it is about to stop (`target-withdrawal.ts`) gets nothing new and keeps what it has, for as long as it said; then it is as one that was never judged.
  * A target that is found dead has its connections reset at once, unless `resetUnhealthy` is off (AWS: connection termination for unhealthy targets); draining or not.
  */
 import { emit } from '../events.ts'
@@ -25,6 +26,8 @@ export interface TargetOwner {
   onTurn(target: Target): void
   /** Nothing goes to a drained target any more. */
   onDrained(target: Target): void
+  /** The time that the target has said is over: whether it is there again its probes tell. */
+  onWithdrawalOver(): void
 }
 
 export class Target implements ForwardingHandler {
@@ -38,6 +41,7 @@ export class Target implements ForwardingHandler {
   private slowStartSinceMs: number | undefined
   private slowStartTimer: Timer | undefined
   private drainTimer: Timer | undefined
+  private withdrawalTimer: Timer | undefined
 
   constructor(host: Host, spec: LoadBalancerTarget, settings: ServiceSettings['loadBalancer'], owner: TargetOwner) {
     this.host = host
@@ -54,6 +58,15 @@ export class Target implements ForwardingHandler {
 
   get connections(): number {
     return this.forwardings.size
+  }
+
+  get withdrawn(): boolean {
+    return this.withdrawalTimer !== undefined
+  }
+
+  /** Whether new connections may go there, as far as its own word and that of whoever registers targets go. */
+  get takesNew(): boolean {
+    return !this.draining && !this.withdrawn
   }
 
   get inSlowStart(): boolean {
@@ -100,6 +113,19 @@ export class Target implements ForwardingHandler {
     this.drainTimer?.cancel()
   }
 
+  /** Its word that it stops within `forMs`. */
+  withdraw(forMs: number): void {
+    if (this.takesNew && this.host.recording)
+      emit(this.host, { kind: 'target-draining', target: this.spec.name, connections: this.connections })
+    this.endSlowStart('out')
+    this.probe.startOver()
+    this.withdrawalTimer?.cancel()
+    this.withdrawalTimer = this.host.setTimer(forMs, () => {
+      this.withdrawalTimer = undefined
+      this.owner.onWithdrawalOver()
+    })
+  }
+
   onClose(forwarding: Forwarding, _reason: CloseReason): void {
     this.forwardings.delete(forwarding)
     if (this.draining && this.forwardings.size === 0) this.finishDraining()
@@ -107,6 +133,7 @@ export class Target implements ForwardingHandler {
 
   private finishDraining(): void {
     this.drainTimer?.cancel()
+    this.withdrawalTimer?.cancel()
     this.probe.abandon()
     this.resetConnections()
     this.owner.onDrained(this)

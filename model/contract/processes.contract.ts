@@ -146,8 +146,8 @@ export function processContract(check: Check): void {
       bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
       const machine = bench.machine('a', {
         boot: (host) => ({
-          stop: (done) => {
-            asked.push('stop')
+          stop: (done, withinMs) => {
+            asked.push(`stop within ${withinMs}`)
             host.setTimer(300, done)
           },
         }),
@@ -155,7 +155,7 @@ export function processContract(check: Check): void {
       await machine.do(() => {})
       bench.world.stop('a', 5000)
       await bench.run(10)
-      expect(asked).toEqual(['stop'])
+      expect(asked).toEqual(['stop within 5000'])
       expect(ends).toEqual([])
       await bench.until(() => ends.length > 0, 'the end')
       expect(ends).toEqual(['a stopped'])

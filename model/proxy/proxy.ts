@@ -16,6 +16,7 @@ import type { MessageOf, RulesDocument } from '../wire/messages.ts'
 import type { QoS } from '../wire/packets.ts'
 import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
 import { ClientConnection } from './client-connection.ts'
+import { Departure, type DepartureOwner } from './departure.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { PublishLane } from './publish-lane.ts'
 import { reason } from './reasons.ts'
@@ -30,6 +31,8 @@ export interface ProxyConfig {
   readonly settings: ServiceSettings
   readonly nameservers: readonly Address[]
   readonly consoles: readonly Address[]
+  /** Addresses of the load balancers' nodes, for the proxy to take itself out when it stops. */
+  readonly balancers: readonly string[]
   /** In force until a console has told of newer ones. */
   readonly rules: RulesDocument
 }
@@ -41,7 +44,7 @@ export function bootProxy(config: ProxyConfig): Boot {
 /** Sessions named in one `resumeSessions`. */
 const RESUME_BATCH = 500
 
-class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
+class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwner {
   readonly host: Host
   readonly counts: ShardCounts
   /** With the limits that the rules set in place of the planned ones. */
@@ -56,6 +59,8 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   private readonly routes: RouteTable
   private readonly closings: SessionClosings
   private readonly handshakes: TlsHandshakes
+  private readonly balancers: readonly string[]
+  private departure: Departure | undefined
   /** Undefined while no broker is in reach: a proxy that can serve nobody refuses connections, so that probes see it and clients go elsewhere. */
   private listener: Listener | undefined
   private nextHandle = 1
@@ -63,6 +68,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   constructor(host: Host, config: ProxyConfig) {
     this.host = host
     this.counts = config.counts
+    this.balancers = config.balancers
     this.settings = withQuotas(config.settings, config.rules.quotas)
     this.access = accessOf(config.rules)
     this.quotas = config.rules.quotas
@@ -89,11 +95,28 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     })
   }
 
-  /** Sends every client away with a word, and their sessions' ends with them. */
-  stop(done: () => void): void {
+  // The end
+
+  stop(done: () => void, withinMs: number): void {
+    this.departure ??= new Departure(this.host, this.balancers, withinMs, this, done)
+  }
+
+  stopAccepting(): void {
     this.listener?.close()
-    for (const client of [...this.clients.values()]) client.disconnect(reason.serverShuttingDown, 'proxy stops')
-    done()
+    this.listener = undefined
+  }
+
+  clientCount(): number {
+    return this.clients.size
+  }
+
+  /** With a word, and their sessions' ends with them. */
+  sendAway(count: number): void {
+    for (const client of [...this.clients.values()].slice(0, count)) client.disconnect(reason.serverShuttingDown, 'proxy stops')
+  }
+
+  hasToldAll(): boolean {
+    return this.closings.settled
   }
 
   // Rules
@@ -162,7 +185,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   }
 
   onBrokerAnswered(broker: BrokerLink): void {
-    this.listen()
+    if (this.departure === undefined) this.listen()
     const nowMs = this.host.nowMs()
     for (const domain of this.domains) {
       if (domain.broker !== broker) continue
