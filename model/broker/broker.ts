@@ -356,7 +356,7 @@ function notOwner(name: MessageName): Message {
     case 'publishReleased':
       return { name: 'publishReleased', outcome: 'not-owner' }
     case 'attached':
-      return { name: 'attached', outcome: 'not-owner', queueEnd: 0 }
+      return { name: 'attached', outcome: 'not-owner', sessions: [] }
     case 'messagesFound':
       return { name: 'messagesFound', outcome: 'not-owner', messages: [], more: false }
     case 'messageTraced':

@@ -306,7 +306,10 @@ export class ShardStage {
     const { epoch = 1, incarnation = 1, touched = [] } = about
     const version = about.version ?? (this.versions.get(clientId) ?? 0) + 1
     this.versions.set(clientId, version)
-    return this.ask({ name: 'attach', shard: 0, clientId, incarnation, epoch, version, handle, subscriptions, touched }, link)
+    return this.ask(
+      { name: 'attach', shard: 0, sessions: [{ clientId, incarnation, epoch, version, handle, subscriptions, touched }] },
+      link,
+    )
   }
 
   detach(link: StageLink, clientId: string, handle: number, epoch = 1): void {

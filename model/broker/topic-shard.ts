@@ -39,6 +39,10 @@ type Chosen = MessageRecord['chosen']
 const NOBODY: Chosen = []
 const NO_BYTES = Buffer.alloc(0)
 
+type SessionAttach = MessageOf<'attach'>['sessions'][number]
+type SessionAttached = MessageOf<'attached'>['sessions'][number]
+const FENCED: SessionAttached = { outcome: 'fenced', queueEnd: 0 }
+
 export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner {
   volume!: Volume
   readonly state = new TopicState()
@@ -321,38 +325,47 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
 
   // Sessions
 
-  private attach(link: Link, request: MessageOf<'attach'>, reply: (message: Message) => void): void {
-    const { clientId, incarnation, epoch, version } = request
-    const fence = this.state.fences.raise(clientId, epoch, this.ageMs())
-    const known = this.state.queues.get(clientId)
-    if (fence === undefined || incarnation <= fence.endedIncarnation || (known !== undefined && known.incarnation > incarnation)) {
-      reply({ name: 'attached', outcome: 'fenced', queueEnd: 0 })
-      return
-    }
-    if (known !== undefined && known.incarnation < incarnation) this.removeSession(clientId, known.incarnation)
-    const queue = this.state.queues.get(clientId)
-    const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
-    if (newer && (queue !== undefined || request.subscriptions.length > 0)) this.adopt(request, queue)
-    const adopted = this.state.queues.get(clientId)
-    if (adopted !== undefined) this.journal.onAttaching(adopted)
+  private attach(link: Link, { sessions }: MessageOf<'attach'>, reply: (message: Message) => void): void {
+    const admitted = sessions.map((session) => this.admit(session))
     this.volume.whenDurable(() => {
       if (!this.isServing) return
       // What changed nothing waited for nothing, so the word of an owner also needs its lease.
       if (!this.volume.leaseValid()) {
-        reply({ name: 'attached', outcome: 'not-owner', queueEnd: 0 })
+        reply({ name: 'attached', outcome: 'not-owner', sessions: [] })
         return
       }
-      // A newer attach of the same session may have come while this one was being made durable.
-      if (adopted !== undefined && this.state.queues.get(clientId) === adopted && this.state.fences.get(clientId)?.epoch === epoch) {
-        this.feeder.connect(adopted, link, request.handle)
-      }
-      reply({ name: 'attached', outcome: 'done', queueEnd: adopted?.end ?? 0 })
+      const answers = sessions.map(({ clientId, epoch, handle }, at): SessionAttached => {
+        const queue = admitted[at]
+        if (queue === 'fenced') return FENCED
+        // A newer attach of the same session may have come while this one was being made durable.
+        if (queue !== undefined && this.state.queues.get(clientId) === queue && this.state.fences.get(clientId)?.epoch === epoch) {
+          this.feeder.connect(queue, link, handle)
+        }
+        return { outcome: 'done', queueEnd: queue?.end ?? 0 }
+      })
+      reply({ name: 'attached', outcome: 'done', sessions: answers })
     })
   }
 
-  private adopt(request: MessageOf<'attach'>, queue: SessionQueue | undefined): void {
-    const { clientId, incarnation, epoch, version, subscriptions } = request
-    const sendRetained = retainedDue(request, queue)
+  /** @returns the session's queue, if it has one here; written, but perhaps not durable yet. */
+  private admit(session: SessionAttach): SessionQueue | undefined | 'fenced' {
+    const { clientId, incarnation, epoch, version } = session
+    const fence = this.state.fences.raise(clientId, epoch, this.ageMs())
+    const known = this.state.queues.get(clientId)
+    if (fence === undefined || incarnation <= fence.endedIncarnation || (known !== undefined && known.incarnation > incarnation))
+      return 'fenced'
+    if (known !== undefined && known.incarnation < incarnation) this.removeSession(clientId, known.incarnation)
+    const queue = this.state.queues.get(clientId)
+    const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
+    if (newer && (queue !== undefined || session.subscriptions.length > 0)) this.adopt(session, queue)
+    const admitted = this.state.queues.get(clientId)
+    if (admitted !== undefined) this.journal.onAttaching(admitted)
+    return admitted
+  }
+
+  private adopt(session: SessionAttach, queue: SessionQueue | undefined): void {
+    const { clientId, incarnation, epoch, version, subscriptions } = session
+    const sendRetained = retainedDue(session, queue)
     if (sendRetained.length === 0 && queue?.hasSubscriptions(subscriptions)) {
       queue.epoch = epoch
       queue.version = version
@@ -434,7 +447,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
  * MQTT-3.3.1-11]; a shared one gets none (section 4.8.2). Whether it existed is this shard's to say: the session's list is written before the shards answer, so that a
  * subscription may stand there whose SUBSCRIBE was cut off before this shard heard of it.
  */
-function retainedDue({ subscriptions, touched }: MessageOf<'attach'>, queue: SessionQueue | undefined): readonly string[] {
+function retainedDue({ subscriptions, touched }: SessionAttach, queue: SessionQueue | undefined): readonly string[] {
   const isKnown = (filter: string) => queue?.subscriptions.some((known) => known.filter === filter) === true
   return subscriptions
     .filter(({ filter, retainHandling }) => (retainHandling === 0 ? touched.includes(filter) : retainHandling === 1 && !isKnown(filter)))

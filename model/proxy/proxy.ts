@@ -23,7 +23,6 @@ import { reason } from './reasons.ts'
 import { RulesFollower } from './rules-follower.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
-import { ShardRetries } from './shard-retries.ts'
 import { TlsHandshakes } from './tls-handshakes.ts'
 
 export interface ProxyConfig {
@@ -75,7 +74,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwn
     const { proxy } = config.settings
     this.brokers = new BrokerLinks(host, config.settings, this)
     this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => {
-      return new ShardDomain(shard, host.nowMs(), new ShardRetries(host, shard, () => this.routes.refreshNow()))
+      return new ShardDomain(host, shard, proxy.requestTimeoutMs, () => this.routes.refreshNow())
     })
     this.lanes = this.domains.slice(0, config.counts.topicShards).map((domain) => new PublishLane(domain, proxy.requestTimeoutMs))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
@@ -247,8 +246,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwn
   }
 
   private newTerm(domain: ShardDomain): void {
-    domain.term++
-    domain.retries.onTerm()
+    domain.beginTerm()
     if (isTopicShard(this.counts, domain.shard)) this.lanes[domain.shard]!.restart()
     else {
       this.resume(domain)
@@ -265,27 +263,26 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwn
   }
 
   private resumeBatch(domain: ShardDomain, batch: readonly ClientConnection[]): void {
-    const { term } = domain
-    const sessions = batch.map(({ clientId, epoch, handle }) => ({ clientId, epoch, handle }))
-    domain.broker!.link.request(
-      { name: 'resumeSessions', shard: domain.shard, sessions },
-      this.settings.proxy.requestTimeoutMs,
-      (outcome) => {
-        if (domain.term !== term) return
-        if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
-          domain.retries.later(this, () => this.resume(domain))
-          return
-        }
-        const superseded = new Set(outcome.message.superseded)
-        const lost = new Set(outcome.message.lost)
-        for (const client of batch) {
-          if (client.isClosed()) continue
-          if (superseded.has(client.handle)) client.superseded()
-          else if (lost.has(client.handle)) client.sessionLost()
-          else client.confirmed(term)
-        }
-      },
-    )
+    const { term, shard } = domain
+    const make = () => {
+      const sessions = batch.filter((client) => !client.isClosed()).map(({ clientId, epoch, handle }) => ({ clientId, epoch, handle }))
+      return sessions.length === 0 ? undefined : ({ name: 'resumeSessions', shard, sessions } as const)
+    }
+    domain.ask<'resumeSessions'>(make, this.settings.proxy.requestTimeoutMs, (outcome) => {
+      if (domain.term !== term) return
+      if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
+        domain.retries.later(this, () => this.resume(domain))
+        return
+      }
+      const superseded = new Set(outcome.message.superseded)
+      const lost = new Set(outcome.message.lost)
+      for (const client of batch) {
+        if (client.isClosed()) continue
+        if (superseded.has(client.handle)) client.superseded()
+        else if (lost.has(client.handle)) client.sessionLost()
+        else client.confirmed(term)
+      }
+    })
   }
 
   // Time

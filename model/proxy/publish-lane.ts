@@ -1,6 +1,6 @@
 /**
  * All appends of one proxy to one topic shard, in order. They are sent without waiting for each other; when one has no definite answer, everything
- * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then: the first by itself, the others once it has its answer. The shard knows repetitions by (client, epoch, sequence), and
+ * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence), and
  * those of a QoS 2 message that a later connection sends again by (client, message id).
  */
 import { appended } from '../small-list.ts'
@@ -44,8 +44,6 @@ export class PublishLane {
   /** How many of `entries` have been sent in the present attempt. */
   private sent = 0
   private attempt = 0
-  /** Sent alone, to find out whether the shard answers. */
-  private probe: Entry | undefined
 
   constructor(domain: ShardDomain, timeoutMs: number) {
     this.domain = domain
@@ -62,56 +60,34 @@ export class PublishLane {
     if (this.domain.up) this.domain.broker!.link.notify({ name: 'publish', ...message })
   }
 
-  /** The shard has a new owner, or its link is up again; or it answers again. */
+  /** The shard has a new owner, or its link is up again; or the owner at hand had no definite answer last time. */
   restart(): void {
-    this.probe = undefined
-    this.startOver()
-    this.send()
-  }
-
-  /** The owner at hand had no definite answer last time. */
-  private retry(): void {
-    this.startOver()
-    this.probe = this.entries[0]
-    this.send()
-  }
-
-  private startOver(): void {
     this.attempt++
     this.entries = this.entries.filter((entry) => !entry.answered && !entry.append.stream.abandoned)
     this.sent = 0
+    this.send()
   }
 
   private send(): void {
     if (!this.domain.up || this.domain.retries.isWaiting(this)) return
-    const { link } = this.domain.broker!
     const { attempt } = this
-    const end = this.probe === undefined ? this.entries.length : Math.min(1, this.entries.length)
-    while (this.sent < end) {
+    while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent++]!
-      const { stream, sequence, messageId, openFrom, message } = entry.append
-      const { clientId, epoch, confirmed } = stream
-      const request = {
-        name: 'publish',
-        shard: this.domain.shard,
-        clientId,
-        epoch,
-        sequence,
-        confirmed,
-        messageId,
-        openFrom,
-        message,
-      } as const
-      link.request(request, this.timeoutMs, (outcome) => {
+      const isIdle = () => attempt !== this.attempt || entry.answered || entry.append.stream.abandoned
+      const make = () => (isIdle() ? undefined : this.requestOf(entry.append))
+      this.domain.ask<'publish'>(make, this.timeoutMs, (outcome) => {
         const answer = outcome.kind === 'reply' ? outcome.message : undefined
         const definite =
           answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
-        const isProbe = entry === this.probe && attempt === this.attempt
         if (definite) this.settle(entry, answer.outcome as AppendResult, answer.matched)
-        else if (attempt === this.attempt && (isProbe || !entry.answered)) this.retryLater()
-        if (definite && isProbe) this.restart()
+        else if (attempt === this.attempt && !entry.answered) this.retryLater()
       })
     }
+  }
+
+  private requestOf({ stream, sequence, messageId, openFrom, message }: Append): MessageOf<'publish'> {
+    const { clientId, epoch, confirmed } = stream
+    return { name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, confirmed, messageId, openFrom, message }
   }
 
   /** Whether an earlier append of the same stream is still to be answered: refused, it leaves a gap before this one, which closes when both are sent again. */
@@ -136,6 +112,6 @@ export class PublishLane {
   }
 
   private retryLater(): void {
-    this.domain.retries.later(this, () => this.retry())
+    this.domain.retries.later(this, () => this.restart())
   }
 }

@@ -7,7 +7,6 @@ import type { Message, MessageOf } from '../wire/messages.ts'
 import type { BrokerLink } from './broker-links.ts'
 import { ReceivedPublishes } from './received-publishes.ts'
 import { ShardDomain } from './shard-domain.ts'
-import { ShardRetries } from './shard-retries.ts'
 
 type Answer = Parameters<Parameters<ReceivedPublishes['receive']>[1]>[0]
 type Request = MessageOf<'receivePublish'> | MessageOf<'releasePublish'>
@@ -47,7 +46,7 @@ class Stage {
         return { cancel: () => (this.timers = this.timers.filter((timer) => timer !== callback)) }
       },
     } as unknown as Host
-    this.domain = new ShardDomain(3, 0, new ShardRetries(host, 3, () => this.refreshes++))
+    this.domain = new ShardDomain(host, 3, 1000, () => this.refreshes++)
     this.domain.broker = { link: this.link } as unknown as BrokerLink
     this.publishes = new ReceivedPublishes(1000, {
       clientId: 'publisher',
@@ -118,8 +117,7 @@ class Stage {
 
   newTerm(): void {
     this.link.up = true
-    this.domain.term++
-    this.domain.retries.onTerm()
+    this.domain.beginTerm()
     this.publishes.restart()
   }
 
@@ -172,6 +170,8 @@ describe('a QoS 2 publish', () => {
   test('of a session with too many open hears so, after those before it', () => {
     const stage = new Stage()
     const answers: string[] = []
+    stage.publishes.release(7, 0, () => {})
+    stage.answerAll()
     stage.publishes.receive(1, ({ kind }) => answers.push(`1 ${kind}`))
     stage.publishes.receive(2, ({ kind }) => answers.push(`2 ${kind}`))
     const [first, second] = stage.calls

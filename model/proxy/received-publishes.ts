@@ -103,8 +103,8 @@ export class ReceivedPublishes {
   private callReceive(entry: Entry, { packetId, done }: ReceiveAsk): void {
     const { attempt } = this
     const { sessionDomain: domain, clientId, epoch } = this.ports
-    const request = { name: 'receivePublish', shard: domain.shard, clientId, epoch, packetId } as const
-    domain.broker!.link.request(request, this.timeoutMs, (outcome) => {
+    const make = () => this.unlessIdle(entry, attempt, { name: 'receivePublish', shard: domain.shard, clientId, epoch, packetId } as const)
+    domain.ask<'receivePublish'>(make, this.timeoutMs, (outcome) => {
       if (outcome.kind !== 'reply' || outcome.message.outcome === 'not-owner') this.unanswered(entry, attempt)
       else if (outcome.message.outcome === 'fenced') this.fenced()
       else if (outcome.message.outcome === 'quota') this.settle(entry, () => done({ kind: 'quota' }))
@@ -118,12 +118,18 @@ export class ReceivedPublishes {
   private callRelease(entry: Entry, { packetId, messageId, done }: ReleaseAsk): void {
     const { attempt } = this
     const { sessionDomain: domain, clientId, epoch } = this.ports
-    const request = { name: 'releasePublish', shard: domain.shard, clientId, epoch, packetId, messageId } as const
-    domain.broker!.link.request(request, this.timeoutMs, (outcome) => {
+    const make = () =>
+      this.unlessIdle(entry, attempt, { name: 'releasePublish', shard: domain.shard, clientId, epoch, packetId, messageId } as const)
+    domain.ask<'releasePublish'>(make, this.timeoutMs, (outcome) => {
       if (outcome.kind !== 'reply' || outcome.message.outcome === 'not-owner') this.unanswered(entry, attempt)
       else if (outcome.message.outcome === 'fenced') this.fenced()
       else this.settle(entry, done)
     })
+  }
+
+  /** What was held has been answered or asked again meanwhile, or its client has gone. */
+  private unlessIdle<M>(entry: Entry, attempt: number, message: M): M | undefined {
+    return attempt !== this.attempt || entry.answer !== undefined || this.ports.isClosed() ? undefined : message
   }
 
   private fenced(): void {

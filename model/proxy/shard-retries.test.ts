@@ -18,7 +18,7 @@ class Stage {
         return { cancel: () => (this.timers = this.timers.filter((other) => other !== timer)) }
       },
     }
-    this.retries = new ShardRetries(host as unknown as Host, 0, () => this.looks++)
+    this.retries = new ShardRetries(host as unknown as Host, 0, { lookForOwner: () => this.looks++, retrying: () => {} })
   }
 
   runTo(endMs: number): void {

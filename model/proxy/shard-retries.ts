@@ -15,21 +15,27 @@ const JITTER = 0.25
 const FORGOTTEN_MS = 2000
 const LOOK_FOR_OWNER_MS = 200
 
+export interface ShardRetriesPorts {
+  /** Asks the nameservers who serves the shard. */
+  lookForOwner(): void
+  /** All who wait are about to ask. */
+  retrying(): void
+}
+
 export class ShardRetries {
   private readonly host: Host
   private readonly jitter: RandomStream
-  private readonly lookForOwner: () => void
+  private readonly ports: ShardRetriesPorts
   private readonly waiting = new Map<object, () => void>()
   private retryTimer: Timer | undefined
   private lookTimer: Timer | undefined
   private pauseMs = FIRST_MS
   private triedMs = Number.NEGATIVE_INFINITY
 
-  /** @param lookForOwner asks the nameservers who serves the shard */
-  constructor(host: Host, shard: number, lookForOwner: () => void) {
+  constructor(host: Host, shard: number, ports: ShardRetriesPorts) {
     this.host = host
     this.jitter = host.random(`retries of shard ${shard}`)
-    this.lookForOwner = lookForOwner
+    this.ports = ports
   }
 
   /** Calls `again` when the shard is to be asked again, once for each who waits, and not at all where a new term comes first. */
@@ -59,6 +65,7 @@ export class ShardRetries {
     this.triedMs = this.host.nowMs()
     const due = [...this.waiting.values()]
     this.waiting.clear()
+    this.ports.retrying()
     for (const again of due) again()
   }
 
@@ -70,7 +77,7 @@ export class ShardRetries {
   }
 
   private look(): void {
-    this.lookForOwner()
+    this.ports.lookForOwner()
     this.lookTimer = this.host.setTimer(LOOK_FOR_OWNER_MS, () => this.look())
   }
 }

@@ -176,24 +176,31 @@ export const messages = {
   /** From the session shard: the will of the connection of that epoch. Stored once, however often it comes; never fenced by a later epoch of the client. */
   publishWill: { number: 62, body: { shard: u16, clientId: utf8, epoch: u32, message: bytes } },
   /**
-   * Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
+   * Makes the shard's knowledge of each session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
    * `touched`: filters that the SUBSCRIBE or UNSUBSCRIBE behind this version named. The shard decides by retain handling what retained messages are due, once for the version.
    */
   attach: {
-    number: 52,
+    number: 63,
     body: {
       shard: u16,
-      clientId: utf8,
-      incarnation: u32,
-      epoch: u32,
-      version: u32,
-      handle: u32,
-      subscriptions: list(subscriptionField),
-      touched: list(utf8),
+      sessions: list(
+        record({
+          clientId: utf8,
+          incarnation: u32,
+          epoch: u32,
+          version: u32,
+          handle: u32,
+          subscriptions: list(subscriptionField),
+          touched: list(utf8),
+        }),
+      ),
     },
   },
-  /** `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
-  attached: { number: 57, body: { outcome: oneOf('done', 'not-owner', 'fenced'), queueEnd: u53 } },
+  /** `sessions`: in the order of the request. `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
+  attached: {
+    number: 64,
+    body: { outcome: oneOf('done', 'not-owner'), sessions: list(record({ outcome: oneOf('done', 'fenced'), queueEnd: u53 })) },
+  },
   detach: { number: 53, body: { shard: u16, clientId: utf8, epoch: u32, handle: u32 } },
   /**
    * One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for a QoS 0 message that has none: one with
