@@ -6,7 +6,7 @@
  * written to closed ones. A power loss takes the kernel too: nobody is told.
  */
 import type { MachineState, Process } from '../model/host.ts'
-import type { MachineSpec } from '../model/world.ts'
+import { INTERNET, type MachineSpec } from '../model/world.ts'
 import type { WallClock } from './clock.ts'
 import { Processor, type Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
@@ -260,12 +260,16 @@ export class Machine implements LinkEnd, EventTarget {
     else this.end(withinUs)
   }
 
-  /** Gives it a new address, of those that providers share among their customers (RFC 6598); what it has open goes silent. */
+  /**
+   * Gives it a new address; what it has open goes silent. On the internet it is one of those that providers share among their customers (RFC 6598). Elsewhere it is
+   * a private one (RFC 1918): a machine of a private network stays in it, and sees what only those inside may see.
+   */
   changeAddress(): void {
-    const { index, kernel, network } = this
+    const { index, kernel, network, zone } = this
     this.addressChanges++
     for (const end of this.connections.all()) end.goSilent()
-    network.move(this, `100.${64 + (this.addressChanges & 63)}.${(index >>> 8) & 255}.${index & 255}`)
+    const range = zone === INTERNET ? `100.${64 + (this.addressChanges & 63)}` : `172.${24 + (this.addressChanges & 7)}`
+    network.move(this, `${range}.${(index >>> 8) & 255}.${index & 255}`)
     kernel.note(index * kindsPerMachine + ADDRESS_CHANGED, this.addressChanges)
   }
 

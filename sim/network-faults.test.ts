@@ -131,6 +131,21 @@ describe('a change of address', () => {
     expect(new Set([c.address, ...a.accepted.map(({ connection }) => connection!.remote.host)]).size).toBe(3)
   })
 
+  test('leaves a machine of the internet on the internet, and one of a private network in it', () => {
+    const { world, server, client } = forwarded()
+    const inside = new Puppet(world, 'inside', 'az1')
+    const from = (puppet: Puppet): string => {
+      world.apply({ kind: 'address-change', machines: [puppet.name] })
+      puppet.connect(server)
+      world.run(world.nowUs() + ms(200))
+      return server.accepted.at(-1)!.connection!.remote.host
+    }
+    expect(from(client)).toMatch(/^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./)
+    const changes = Array.from({ length: 9 }, () => from(inside))
+    for (const address of changes) expect(address).toMatch(/^172\.(1[6-9]|2\d|3[01])\./)
+    for (const [i, address] of changes.entries()) expect(address).not.toBe(changes[i - 1])
+  })
+
   test('of a client behind a load balancer silences its way through it; the balancer still resets the far side', () => {
     const { world, server, balancer, client } = forwarded()
     const near = client.connect(balancer)

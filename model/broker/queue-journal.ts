@@ -2,7 +2,7 @@
  * What the log is told late about queues: how far subscribers have acknowledged, and that nobody is connected to a queue. At most a second late, many queues in one
  * record. Losing the newest of it costs repetitions, never a message.
  *
- * Not late is the word that somebody is connected again: it has to be in the log before anything is sent.
+ * Not late is the word that somebody is connected again, which has to be in the log before anything is sent, and that of places dropped unseen, before anything after them is.
  */
 import type { Host, Timer } from '../host.ts'
 import type { Volume } from '../volume/volume.ts'
@@ -43,6 +43,12 @@ export class QueueJournal {
     this.writeLater()
   }
 
+  /** Once this is durable, the queue may go on. */
+  onExpired(queue: SessionQueue): void {
+    queue.holdUntil(queue.base, this.logPositions([queue]))
+    this.acknowledged.delete(queue)
+  }
+
   onDetached(queue: SessionQueue): void {
     this.detached.set(queue, queue.maybeSentUpTo + 1)
     this.writeLater()
@@ -62,13 +68,15 @@ export class QueueJournal {
     const absent = [...this.detached].filter(([queue]) => this.isKept(queue) && queue.attachment === undefined)
     this.detached.clear()
     if (absent.length > 0) this.logAbsence({ sessions: absent.map(([{ clientId }, from]) => ({ clientId, from })) })
-    const positions = [...this.acknowledged].filter((queue) => this.isKept(queue)).map((queue) => queue.position())
+    const acknowledged = [...this.acknowledged].filter((queue) => this.isKept(queue))
     this.acknowledged.clear()
-    if (positions.length > 0) {
-      const record = { positions, atMs: this.owner.wallMs() }
-      this.owner.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, record))
-    }
+    if (acknowledged.length > 0) this.logPositions(acknowledged)
     this.owner.onLogged()
+  }
+
+  private logPositions(queues: readonly SessionQueue[]): number {
+    const record = { positions: queues.map((queue) => queue.position()), atMs: this.owner.wallMs() }
+    return this.owner.volume.append(topicRecordType.positions, RECORD_VERSION, (writer) => positionsRecord.write(writer, record))
   }
 
   private isKept(queue: SessionQueue): boolean {

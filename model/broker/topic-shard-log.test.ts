@@ -372,6 +372,33 @@ describe('message expiry', () => {
     expect(returned(stage)).toMatchObject([{ text: 'long', waitedMs: 10_000, flags: 0 }])
   })
 
+  test('is in the log before anything behind it leaves, so that no later owner takes it for sent and sends it after all, out of order [MQTT-4.6.0-6]', () => {
+    const stage = expiring()
+    stage.host.run(10_000)
+    stage.log.held = true
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch: 2 })
+    // That somebody is connected again.
+    stage.log.sync()
+    expect(stage.host.goals.get('message expired in its queue')).toBe(1)
+    expect(link.texts(1)).toEqual([])
+    stage.log.sync()
+    expect(link.texts(1)).toEqual(['long'])
+    stage.newOwner()
+    stage.log.held = false
+    expect(returned(stage, 3)).toMatchObject([{ text: 'long', flags: deliveryFlag.dup }])
+  })
+
+  test('of all that waited leaves the way free for what comes', () => {
+    const stage = expiring()
+    stage.host.run(100_000)
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch: 2 })
+    expect(link.texts(1)).toEqual([])
+    stage.publish('p', { topic: 't', text: 'next' })
+    expect(link.texts(1)).toEqual(['next'])
+  })
+
   test('counts the age of the message, not the clock on the wall, over a failover too [MQTT-3.3.2-5]', () => {
     const stage = expiring()
     stage.host.wallOffsetMs += 1_000_000

@@ -274,6 +274,13 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.journal.onAcknowledged(queue)
   }
 
+  onExpired(queue: SessionQueue): void {
+    this.journal.onExpired(queue)
+    this.volume.whenDurable(() => {
+      if (this.isServing) this.feeder.drain(queue)
+    })
+  }
+
   onDetached(queue: SessionQueue): void {
     this.journal.onDetached(queue)
   }
