@@ -108,6 +108,20 @@ describe('console-answers', () => {
     expect(desk.stage.verdict('console-answers')).not.toBe('violated')
   })
 
+  test('judges what was changed at such a time from a budget after all can know of it', () => {
+    const desk = new Desk()
+    desk.stage.apply({ kind: 'pause', machines: ['console-1'] })
+    desk.exchange({ request: 'deleteTopic', subject: 'pumps' }, { outcome: 'done' })
+    desk.stage.wait(1000)
+    desk.stage.heal({ kind: 'pause', machines: ['console-1'] })
+    desk.stage.wait(14_000)
+    desk.publish(0, 'pumps/1', 0, 0)
+    expect(desk.stage.verdict('console-answers')).not.toBe('violated')
+    desk.stage.wait(2000)
+    desk.publish(1, 'pumps/1', 0, 0)
+    expect(desk.texts).toContain('The console had deleted the first level pumps by 20.050 s')
+  })
+
   test('catches a client that was kicked and is still there', () => {
     for (const stays of [true, false]) {
       const desk = new Desk()
@@ -183,6 +197,19 @@ describe('quotas', () => {
     desk.stage.wait(6000)
     desk.publish(0, 'data/0', 0, 0x97, 200)
     expect(desk.stage.verdict('console-answers')).toBe('held')
+    desk.publish(0, 'data/0', 1, 0, 200)
+    expect(desk.texts).toContain('with 200 bytes was accepted')
+  })
+
+  test('of payload: binds as well where it was set while a console was paused', () => {
+    const desk = new Desk()
+    desk.stage.apply({ kind: 'pause', machines: ['console-1'] })
+    desk.exchange(set(0, 100), { outcome: 'done' })
+    desk.stage.heal({ kind: 'pause', machines: ['console-1'] })
+    desk.stage.wait(14_000)
+    desk.publish(0, 'data/0', 0, 0, 200)
+    expect(desk.texts).toBe('')
+    desk.stage.wait(2000)
     desk.publish(0, 'data/0', 1, 0, 200)
     expect(desk.texts).toContain('with 200 bytes was accepted')
   })

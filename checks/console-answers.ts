@@ -7,7 +7,7 @@
  * What was asked and answered is told by the operator, who is a client of the console; what came of it is seen at the clients' sockets.
  * Put to the test by each request asked while a majority of the consoles had been in order for a budget, and by each publish, connection and message that shows what an answer was worth.
  * An answer that a shard is out of reach is borne while the region is troubled, since the console can only ask its owner. What a change is worth is not judged
- * while a proxy may be cut off from the consoles and not from its clients.
+ * while a proxy may be cut off from the consoles and not from its clients, nor until two budgets after that; from then on it is judged like one that was answered just then.
  * Left out: quotas of connections and of filters.
  */
 import type { Check, Shared } from './check.ts'
@@ -81,8 +81,10 @@ export function checkConsoleAnswers(shared: Shared): ConsoleAnswers {
   let blurred = 0
   let blurredUntilUs = NEVER_BEFORE
 
-  const isBlurred = (sinceUs: number) => blurred > 0 || blurredUntilUs > sinceUs
-  const quotas = new ConsoleQuotas(findings, budgetUs, isBlurred, (machine) => {
+  /** When what was answered at this time has to be in force everywhere; `Infinity`: nobody can say yet. */
+  const inForceFromUs = (answeredAtUs: number) =>
+    blurred > 0 ? Number.POSITIVE_INFINITY : Math.max(answeredAtUs, blurredUntilUs) + budgetUs
+  const quotas = new ConsoleQuotas(findings, budgetUs, inForceFromUs, (machine) => {
     const own = disturbance.machine(machine)
     return own === undefined || disturbance.isDisturbed(own)
   })
@@ -231,7 +233,7 @@ export function checkConsoleAnswers(shared: Shared): ConsoleAnswers {
       if (quotas.judgePayload(connection, publication, accepted, timeUs)) return
       const name = flow.topic.name.split('/', 1)[0]!
       const level = levels.get(name)
-      if (level === undefined || firstSentAtUs < level.sinceUs + budgetUs || isBlurred(level.sinceUs)) return
+      if (level === undefined || firstSentAtUs < inForceFromUs(level.sinceUs)) return
       findings.exercised++
       if (accepted === level.exists) return
       const [is, did] = level.exists ? ['created', 'refused'] : ['deleted', 'accepted']

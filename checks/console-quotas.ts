@@ -22,16 +22,22 @@ interface Rate {
 export class ConsoleQuotas {
   private readonly findings: Findings
   private readonly budgetUs: number
-  private readonly isBlurred: (sinceUs: number) => boolean
+  private readonly inForceFromUs: (answeredAtUs: number) => number
   private readonly isOutOfOrder: (machine: string) => boolean
   private limits: { readonly messagesPerSecond: number; readonly payloadBytes: number } | undefined
   private sinceUs = 0
   private rates = new Map<Connection, Rate>()
 
-  constructor(findings: Findings, budgetUs: number, isBlurred: (sinceUs: number) => boolean, isOutOfOrder: (machine: string) => boolean) {
+  /** @param inForceFromUs when quotas that were answered at a time have to be in force everywhere; `Infinity`: nobody can say yet. */
+  constructor(
+    findings: Findings,
+    budgetUs: number,
+    inForceFromUs: (answeredAtUs: number) => number,
+    isOutOfOrder: (machine: string) => boolean,
+  ) {
     this.findings = findings
     this.budgetUs = budgetUs
-    this.isBlurred = isBlurred
+    this.inForceFromUs = inForceFromUs
     this.isOutOfOrder = isOutOfOrder
   }
 
@@ -85,7 +91,7 @@ export class ConsoleQuotas {
     if (this.limits === undefined || flow === undefined) return false
     const { payloadBytes } = this.limits
     if (flow.payloadBytes <= payloadBytes) return false
-    if (firstSentAtUs < this.sinceUs + this.budgetUs || this.isBlurred(this.sinceUs)) return true
+    if (!this.isInForce(firstSentAtUs)) return true
     this.findings.exercised++
     if (accepted)
       this.findings.violated(timeUs, 'a payload above the quota is accepted', () => ({
@@ -108,7 +114,9 @@ export class ConsoleQuotas {
     for (const [connection, { dueUs, most }] of this.rates) {
       if (dueUs === undefined || nowUs <= dueUs) continue
       this.rates.delete(connection)
-      if (connection.left || this.isBlurred(this.sinceUs) || this.isOutOfOrder(connection.machine)) continue
+      // They may have been out of force again when it was to be sent away.
+      const wasInForce = this.isInForce(dueUs - this.budgetUs)
+      if (connection.left || !wasInForce || this.isOutOfOrder(connection.machine)) continue
       this.findings.violated(nowUs, 'a client above its quota is not sent away', () => ({
         text: `${connection.client.id} published ${most} messages within two seconds, and is still connected at ${seconds(nowUs)}; ${this.limits?.messagesPerSecond} a second are allowed.`,
         evidence: [
@@ -120,6 +128,6 @@ export class ConsoleQuotas {
   }
 
   private isInForce(timeUs: number): boolean {
-    return this.limits !== undefined && timeUs >= this.sinceUs + this.budgetUs
+    return this.limits !== undefined && timeUs >= this.inForceFromUs(this.sinceUs)
   }
 }

@@ -2,7 +2,7 @@
  * A whole region in the simulator, and clients that a test plays by hand: for stories about sessions, messages and failovers. Nothing is faked but the clients.
  */
 import { createSimWorld } from '../sim/world.ts'
-import { ConsoleClient, type ConsoleRequest } from './console/console-client.ts'
+import { type Asked, ConsoleClient, type ConsoleRequest } from './console/console-client.ts'
 import type { Address, Host } from './host.ts'
 import { defaultRegion, planRegion, type RegionPlan, type RegionSpec } from './region.ts'
 import { ScriptedClient, type ScriptedConnect, type ScriptedFilter, type ScriptedPublish } from './scripted-client.test-support.ts'
@@ -266,7 +266,7 @@ export class Stage {
   }
 
   /** Asks the consoles, one after the other, until one has answered. */
-  askConsole<N extends ConsoleRequest>(request: MessageOf<N>): ReplyOf<N> {
+  askConsole<N extends ConsoleRequest>(request: Asked<N>): ReplyOf<N> {
     this.console ??= new ConsoleClient(this.insideHost, this.plan.consoles)
     const answers: (ReplyOf<N> | undefined)[] = []
     const { console } = this

@@ -166,7 +166,7 @@ export const defaultSettings: ServiceSettings = {
     addressFailoverMs: 0,
   },
   dns: { ttlSeconds: 60, healthDriven: true, probeIntervalMs: 5000, probeTimeoutMs: 2000, unhealthyThreshold: 2, healthyThreshold: 2 },
-  console: { rulesPullIntervalMs: 60_000, requestTimeoutMs: 2000 },
+  console: { rulesPullIntervalMs: 6000, requestTimeoutMs: 2000 },
   instanceGroup: {
     probeIntervalMs: 15_000,
     recheckIntervalMs: 2000,

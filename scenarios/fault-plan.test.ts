@@ -75,6 +75,17 @@ describe('the times of a fault', () => {
   })
 })
 
+test('requests to the console lengthen the act of faults to the last of them', () => {
+  const file = {
+    title: 'x',
+    console: [
+      { at: '50s', createTopic: 'pumps' },
+      { at: '60s', listClients: 10 },
+    ],
+  }
+  expect(endOfFaultsMs({ ...scenarioSchema.parse(file), name: 'x' })).toBe(60_000)
+})
+
 describe('what fires', () => {
   test('is drawn from those that run, anew each time, and the same for one seed', () => {
     const firings = firingsOf([parsed({ kind: 'crash', machines: '1 of role broker', at: '1s', every: '1s', times: 40 })], 60_000)

@@ -43,6 +43,14 @@ test('the checks hear of each request and of what came of it', () => {
   expect(promises.find(({ id }) => id === 'console-answers')).toMatchObject({ verdict: 'held', exercised: expect.any(Number) })
 })
 
+test('a request that is later than all else lengthens the run', () => {
+  const text =
+    'title: x\nclients: [{ count: 2 }]\nconsole: [{ at: 40s, createTopic: pumps }]\nworkload: { duration: 1s, settle: 1s, drain: 1s }\n'
+  const { history } = runScenario(loadScenario(text, { file: 'operator.yaml', name: 'operator' }), { seed: 1, recording: true })
+  const answers = history.filter(({ event }) => event.kind === 'console-answered').map(({ event }) => event)
+  expect(answers).toMatchObject([{ request: 'createTopic', outcome: 'done' }])
+})
+
 test('a first level of topics that is none is refused where it stands', () => {
   const text = 'title: x\nconsole: [ { at: 1s, createTopic: a/b } ]\n'
   expect(() => loadScenario(text, { file: 'operator.yaml', name: 'operator' })).toThrow(/console/)

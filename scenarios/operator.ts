@@ -4,7 +4,7 @@
  */
 import type { ConsoleAnswer, ConsoleQuestion } from '../checks/console-answers.ts'
 import { decodePayload } from '../checks/payload.ts'
-import { ConsoleClient, type ConsoleRequest } from '../model/console/console-client.ts'
+import { type Asked, ConsoleClient } from '../model/console/console-client.ts'
 import type { Quotas } from '../model/console/service-rules.ts'
 import { emit } from '../model/events.ts'
 import type { Address, Boot, Host } from '../model/host.ts'
@@ -26,7 +26,7 @@ export interface OperatorConfig {
   readonly listener: OperatorListener
 }
 
-type PlainRequest = MessageOf<Exclude<ConsoleRequest, 'traceMessage' | 'findMessages' | 'listClients'>>
+type PlainRequest = Asked<'createTopic'> | Asked<'deleteTopic'> | Asked<'setQuotas'> | Asked<'kickClient'>
 
 const PAGE = 1000
 

@@ -261,7 +261,11 @@ const intruderSchema = strict({
 
 const workloadSchema = strict({
   warmUp: duration.prefault('8s').describe('Until then the region starts and clients connect.'),
-  duration: duration.optional().describe('How long faults and load go on after the warm-up; at least until the last fault is over.'),
+  duration: duration
+    .optional()
+    .describe(
+      'How long faults and load go on after the warm-up; at least until the last fault is over and the last request to the console is made.',
+    ),
   settle: duration.prefault('20s').describe('With every fault taken out, before publishing stops.'),
   drain: duration.prefault('8s').describe('Without publishing, before the audit.'),
 })

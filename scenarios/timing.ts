@@ -5,11 +5,12 @@ import type { PlainFault } from './fault-schema.ts'
 import { AWAY_STAGGER_MS, type Scenario } from './scenario.ts'
 import { SelectorProblem, select } from './selector.ts'
 
-/** When the act of faults ends: every fault is over, all its steps are done, and who was away is on the way back. */
+/** When the act of faults ends: every fault is over, all its steps are done, the last request to the console is made, and who was away is on the way back. */
 export function endOfFaultsMs(scenario: Scenario): number {
   const { warmUp, duration } = scenario.workload
   let end = warmUp
   for (const { away } of scenario.clients) for (const period of away) end = Math.max(end, period.at + period.for + AWAY_STAGGER_MS)
+  for (const { at } of scenario.console) end = Math.max(end, at)
   for (const fault of scenario.faults) {
     const lastAtMs = fault.at + ((fault.times ?? 1) - 1) * (fault.every ?? 0)
     const lastsMs = fault.kind === 'together' ? (fault.for ?? 0) : lengthMs(scenario, fault)

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { openAccess } from '../access.ts'
 import { decodeStored, Stage } from '../region-stage.test-support.ts'
-import { ConsoleClient } from './console-client.ts'
+import type { MessageOf } from '../wire/messages.ts'
+import { type Asked, ConsoleClient } from './console-client.ts'
 
 const consoles = ['console-1', 'console-2', 'console-3'] as const
 const byConsole = { region: { access: { ...openAccess, topicCreation: 'console', topics: new Set(['meters']) } } } as const
@@ -167,6 +168,92 @@ describe('the rules', () => {
     expect(publishCode(stage, 'pumps/1', 1)).toBe(0x90)
     heal()
     untilAdopted(stage, 2)
+  })
+})
+
+describe('a change that was answered', () => {
+  /** The operator has a connection to each console, and the first one is to be asked first. */
+  const connectedStage = () => {
+    const stage = new Stage(byConsole)
+    const client = new ConsoleClient(stage.insideHost, stage.plan.consoles)
+    stage.run(500)
+    const change = (request: Asked<'createTopic'> | Asked<'deleteTopic'> | Asked<'setQuotas'>) => {
+      const answers: (MessageOf<'rulesChanged'> | undefined)[] = []
+      stage.insideHost.setTimer(0, () => client.ask(request, (answer) => answers.push(answer)))
+      stage.until(() => answers.length === 1, 'the answer', 10_000)
+      return answers[0]
+    }
+    return { stage, change }
+  }
+  const publishLarge = (stage: Stage) => {
+    const client = stage.connect({ clientId: `payload-${stage.nowMs}`, version: 5, proxy: 2 })
+    const packetId = client.publish('meters/1', 'x'.repeat(2000))
+    stage.until(() => client.pubackOf(packetId) !== undefined, 'PUBACK')
+    return client.pubackOf(packetId)?.reasonCode
+  }
+  const changesOf = (stage: Stage) => stage.events('rules-changed').map(({ event }) => (event as { readonly version?: number }).version)
+
+  test('stays, when a console that was paused goes on with an earlier one', () => {
+    const { stage, change } = connectedStage()
+    const heal = stage.apply({ kind: 'pause', machines: ['console-1'] })
+    expect(change({ name: 'createTopic', topic: 'pumps' })).toMatchObject({ outcome: 'done', version: 2 })
+    expect(change({ name: 'deleteTopic', topic: 'pumps' })).toMatchObject({ outcome: 'done', version: 3 })
+    heal()
+    stage.run(6000)
+    for (const proxy of [1, 2, 3]) expect(publishCode(stage, 'pumps/1', proxy)).toBe(0x90)
+    expect(changesOf(stage)).toEqual([2, 3])
+    expect(change({ name: 'createTopic', topic: 'pumps' })).toMatchObject({ outcome: 'done', version: 4 })
+  })
+
+  test('stays, when the earlier one had found nothing to change', () => {
+    const { stage, change } = connectedStage()
+    const heal = stage.apply({ kind: 'pause', machines: ['console-1'] })
+    expect(change({ name: 'createTopic', topic: 'meters' })).toMatchObject({ outcome: 'done', version: 1 })
+    expect(change({ name: 'deleteTopic', topic: 'meters' })).toMatchObject({ outcome: 'done', version: 2 })
+    heal()
+    stage.run(6000)
+    expect(publishCode(stage, 'meters/1', 2)).toBe(0x90)
+  })
+
+  test('stays, when a console that was cut off from its peers gets through with an earlier one', () => {
+    const { stage, change } = connectedStage()
+    const heal = stage.part(['console-1'], ['console-2', 'console-3'])
+    expect(change({ name: 'setQuotas', ...unlimited, payloadBytes: 3000 })).toMatchObject({ outcome: 'done', version: 2 })
+    expect(change({ name: 'setQuotas', ...unlimited, payloadBytes: 1000 })).toMatchObject({ outcome: 'done', version: 3 })
+    heal()
+    stage.run(8000)
+    expect(publishLarge(stage)).toBe(0x97)
+    expect(changesOf(stage)).toEqual([2, 3])
+  })
+
+  test('was made before the next one of the same client was asked for', () => {
+    const stage = new Stage(byConsole)
+    const client = new ConsoleClient(stage.insideHost, stage.plan.consoles)
+    const answers: (readonly [string, string | undefined, number | undefined])[] = []
+    stage.apply({ kind: 'crash', machines: ['console-1'] })
+    stage.insideHost.setTimer(0, () => {
+      for (const name of ['createTopic', 'deleteTopic', 'createTopic'] as const)
+        client.ask({ name, topic: 'pumps' }, (answer) => answers.push([name, answer?.outcome, answer?.version]))
+    })
+    stage.until(() => answers.length === 3, 'every answer', 10_000)
+    expect(answers).toEqual([
+      ['createTopic', 'done', 2],
+      ['deleteTopic', 'done', 3],
+      ['createTopic', 'done', 4],
+    ])
+  })
+
+  test('reaches a proxy that was cut off from the consoles within seconds of the end of that, though its connections died without a word', () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const stage = new Stage({ seed, ...byConsole })
+      const heal = stage.part(['proxy-1'], consoles)
+      stage.run(4000)
+      const { version } = stage.askConsole({ name: 'createTopic', topic: 'pumps' })
+      stage.run(26_000)
+      heal()
+      stage.run(10_000)
+      expect(publishCode(stage, 'pumps/1', 1), `seed ${seed}, version ${version}`).toBe(0x10)
+    }
   })
 })
 

@@ -3,7 +3,7 @@
  *
  * What it decides (topics, quotas, users) is one document in a register that all consoles share (`rules-register.ts`); what it tells of messages and clients it asks the shards.
  * It carries no data: proxies have the last rules that they heard, and go on with those for as long as no console is there.
- * Promises: a change that was answered `done` is told to every connected proxy at once, and outlives a minority of the consoles.
+ * Promises: a change that was answered `done` is told to every connected proxy at once, outlives a minority of the consoles, and is never made again by a copy of the request that comes late.
  * Left out: who may use the console; requests stand on the service's own network, where only operators are. Users are planned with the region.
  */
 import { listenPrivately } from '../cloud/vpc.ts'
@@ -15,7 +15,7 @@ import { Link, type LinkHandler } from '../wire/link.ts'
 import type { Message, MessageOf, RulesDocument } from '../wire/messages.ts'
 import { RegionQueries } from './region-queries.ts'
 import { type RegisterPeer, RulesRegister } from './rules-register.ts'
-import { changed, type RulesChange } from './service-rules.ts'
+import { changed, isSuperseded, type RulesChange } from './service-rules.ts'
 
 export interface ConsoleConfig {
   readonly counts: ShardCounts
@@ -105,8 +105,13 @@ class Console implements LinkHandler {
   }
 
   private change(change: RulesChange, reply: (message: MessageOf<'rulesChanged'>) => void): void {
+    let madeVersion = 0
     this.register.change(
-      (rules) => changed(rules, change),
+      (rules) => {
+        const next = changed(rules, change)
+        if (next !== undefined && next.version > rules.version) madeVersion = next.version
+        return next
+      },
       (outcome) => {
         if (outcome.kind === 'out-of-reach') {
           reply({ name: 'rulesChanged', outcome: 'out-of-reach', version: 0 })
@@ -115,9 +120,11 @@ class Console implements LinkHandler {
         const { version } = outcome.document
         if (outcome.kind === 'chosen') {
           const isNews = this.learn(outcome.document)
-          if (isNews && this.host.recording) emit(this.host, { kind: 'rules-changed', version, change: change.name })
+          if (isNews && version === madeVersion && this.host.recording)
+            emit(this.host, { kind: 'rules-changed', version, change: change.name })
         }
-        reply({ name: 'rulesChanged', outcome: outcome.kind === 'chosen' ? 'done' : 'invalid', version })
+        const chosen = isSuperseded(outcome.document, change) ? 'superseded' : 'done'
+        reply({ name: 'rulesChanged', outcome: outcome.kind === 'chosen' ? chosen : 'invalid', version })
       },
     )
   }

@@ -1,6 +1,9 @@
 /**
  * The rules that the control plane decides, as one small document: who may do what (`AccessRules`), which first levels of topics there are, and quotas. Each change makes the next
  * version of the whole. Pure functions; that there is one order of versions is the register's matter (`rules-register.ts`).
+ *
+ * A change is made once, however often it arrives and however late: the document keeps the number of the last change of each client, and a client asks for one change at a time.
+ * Bound: only the clients that changed something last are kept (`MOST_CLIENTS`), since operators are few. A copy of a change that arrives after so many others have changed something is made again.
  */
 import type { AccessRules } from '../access.ts'
 import type { MessageOf, RulesDocument } from '../wire/messages.ts'
@@ -10,6 +13,7 @@ export type RulesChange = MessageOf<'createTopic'> | MessageOf<'deleteTopic'> | 
 
 const PLANNED_VERSION = 1
 const LONGEST_TOPIC = 64
+export const MOST_CLIENTS = 64
 
 /** What a region starts with, before anything was changed. */
 export function plannedRules(access: AccessRules, quotas: Quotas): RulesDocument {
@@ -20,6 +24,7 @@ export function plannedRules(access: AccessRules, quotas: Quotas): RulesDocument
     topics: [...access.topics],
     users: [...access.users.values()],
     quotas,
+    lastChanges: [],
   }
 }
 
@@ -27,8 +32,27 @@ export function accessOf({ access, topicCreation, topics, users }: RulesDocument
   return { access, topicCreation, topics: new Set(topics), users: new Map(users.map((user) => [user.username, user])) }
 }
 
-/** @returns the rules with the change made: the same ones where there is nothing to change; undefined where it makes no sense. */
+/** @returns the rules with the change in them: the same ones where it is in them already, or is superseded; undefined where it makes no sense. */
 export function changed(rules: RulesDocument, change: RulesChange): RulesDocument | undefined {
+  if (lastNumberOf(rules, change) >= change.id.number) return rules
+  const next = made(rules, change)
+  if (next === undefined) return undefined
+  // One that has nothing to change is kept as well: what it found may be otherwise when it arrives again.
+  const others = next.lastChanges.filter(({ client }) => client !== change.id.client)
+  return { ...next, lastChanges: [...others, change.id].slice(-MOST_CLIENTS) }
+}
+
+/** Whether a later change of its client is in these rules. */
+export function isSuperseded(rules: RulesDocument, change: RulesChange): boolean {
+  return lastNumberOf(rules, change) > change.id.number
+}
+
+/** Numbers begin with 1. */
+function lastNumberOf({ lastChanges }: RulesDocument, { id }: RulesChange): number {
+  return lastChanges.find(({ client }) => client === id.client)?.number ?? 0
+}
+
+function made(rules: RulesDocument, change: RulesChange): RulesDocument | undefined {
   const version = rules.version + 1
   switch (change.name) {
     case 'createTopic':

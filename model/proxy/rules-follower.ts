@@ -1,8 +1,8 @@
 /**
  * A proxy's knowledge of the control plane's rules: those that were planned with it at first, then the newest that any console has told.
  *
- * No client waits on it: whatever becomes of the consoles, the last rules stay in force, for ever. A change comes as a notice over any link to a console; the pulls, slow ones, are for
- * what was changed while the link at hand was dead without a word.
+ * No client waits on it: whatever becomes of the consoles, the last rules stay in force, for ever. A change comes as a notice over any link to a console; the pulls are for
+ * what was changed while the link at hand was dead without a word: they find that out, and the new link asks.
  */
 import { emit } from '../events.ts'
 import type { Address, Host } from '../host.ts'

@@ -24,6 +24,9 @@ export type StoredWill = Value<typeof willField>
 
 const shardEpoch = record({ shard: u16, epoch: u32 })
 
+/** Which change of the rules it is: the client that asks for it, and a number that rises with each change of that client. */
+const changeId = record({ client: u53, number: u53 })
+
 /** What the control plane decides over the region: who may do what, and how much of it. `version` grows with each change. */
 export const rulesField = record({
   version: u32,
@@ -33,6 +36,8 @@ export const rulesField = record({
   users: list(record({ username: utf8, password: utf8, publish: list(utf8), subscribe: list(utf8) })),
   /** 0 stands for no limit with the first two. */
   quotas: record({ connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 }),
+  /** The last change of each client that is in here, so that none is made again when it arrives again. */
+  lastChanges: list(changeId),
 })
 export type RulesDocument = Value<typeof rulesField>
 
@@ -237,11 +242,17 @@ export const messages = {
 
   // Console
   /** `topic` is a first level. One that is there already, or gone already, is `done` too. */
-  createTopic: { number: 80, body: { topic: utf8 } },
-  deleteTopic: { number: 81, body: { topic: utf8 } },
-  setQuotas: { number: 82, body: { connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 } },
-  /** `out-of-reach`: no majority of the consoles has answered; the change may take effect all the same. */
-  rulesChanged: { number: 83, body: { outcome: oneOf('done', 'invalid', 'out-of-reach'), version: u32 } },
+  createTopic: { number: 80, body: { id: changeId, topic: utf8 } },
+  deleteTopic: { number: 81, body: { id: changeId, topic: utf8 } },
+  setQuotas: {
+    number: 82,
+    body: { id: changeId, connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 },
+  },
+  /**
+   * `out-of-reach`: no majority of the consoles has answered; the change may take effect all the same. `superseded`: a later change of the same client was made already, so this one is
+   * not made any more.
+   */
+  rulesChanged: { number: 83, body: { outcome: oneOf('done', 'invalid', 'out-of-reach', 'superseded'), version: u32 } },
   /** Who has asked for the rules over a link is told of each change over it, by `rules` as a notice. */
   pullRules: { number: 84, body: { version: u32 } },
   /** Without a document where the caller has the newest. */
