@@ -4,7 +4,8 @@
  */
 
 import type { PromiseResult, Violation } from '../checks/promise.ts'
-import type { RunResult, Verdict } from '../scenarios/result.ts'
+import { isAsExpected, type RunResult, type Verdict } from '../scenarios/result.ts'
+import type { Expectation } from '../scenarios/scenario.ts'
 import type { StoryLine, StoryTone } from '../scenarios/story.ts'
 import { controlBlock, failoverBlock, queuesBlock, recoveryBlock } from './recovery-blocks.ts'
 import { count, duration, type Paint, painter, wrap } from './text.ts'
@@ -115,25 +116,26 @@ function storyBlock(story: readonly StoryLine[], paint: Paint): string {
 
 /** Promises that are not as the scenario expects them. */
 function unexpected(result: RunResult): readonly PromiseResult[] {
-  return result.promises.filter(({ id, verdict }) => {
-    const expectation = result.expected[id]
-    return expectation === undefined ? verdict === 'violated' : verdict !== expectation
-  })
+  return result.promises.filter((promise) => !isAsExpected(promise, result.expected[promise.id]))
+}
+
+function violationExpected(expectation: Exclude<Expectation, 'held'>): string {
+  return expectation === 'violated' ? 'a violation was expected' : `expected were 1 to ${count(expectation.violatedAtMost)} violations`
 }
 
 function promisesBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {
   const lines = result.promises.map((promise) => {
     const expectation = result.expected[promise.id]
     const { mark, words, style } = verdictLooks[promise.verdict]
-    const asExpected = expectation === undefined ? promise.verdict !== 'violated' : promise.verdict === expectation
-    const look: Style =
-      asExpected && promise.verdict === 'not-exercised' ? 'dim' : expectation === 'violated' && asExpected ? 'green' : style
+    const asExpected = isAsExpected(promise, expectation)
+    const isDoomed = expectation !== undefined && expectation !== 'held'
+    const look: Style = asExpected && promise.verdict === 'not-exercised' ? 'dim' : isDoomed && asExpected ? 'green' : style
     const notes = [
       ...(promise.exercised > 0 ? [`tested ${count(promise.exercised)} ${promise.exercised === 1 ? 'time' : 'times'}`] : []),
       ...(promise.violationCount > 0
         ? [`violated ${count(promise.violationCount)} ${promise.violationCount === 1 ? 'time' : 'times'}`]
         : []),
-      ...(expectation === 'violated' ? [asExpected ? 'as expected' : 'a violation was expected'] : []),
+      ...(isDoomed ? [asExpected ? 'as expected' : violationExpected(expectation)] : []),
       ...(expectation === 'held' && promise.verdict === 'not-exercised' ? ['but the scenario expects it to be put to the test'] : []),
     ]
     const found = notes.length === 0 ? paint(look, words) : `${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`

@@ -41,17 +41,27 @@ export interface RunResult {
   readonly goals: Readonly<Record<string, number>>
 }
 
+/** Whether a promise came out as the scenario says; one of which it says nothing must not be violated. */
+export function isAsExpected(
+  { verdict, violationCount }: Pick<PromiseResult, 'verdict' | 'violationCount'>,
+  expectation: Expectation | undefined,
+): boolean {
+  if (expectation === undefined) return verdict !== 'violated'
+  if (typeof expectation === 'string') return verdict === expectation
+  return verdict === 'violated' && violationCount <= expectation.violatedAtMost
+}
+
 /** The verdict of a run. A promise that was not expected cannot make a run hold, but its violation is one. */
 export function verdictOf(
-  promises: readonly Pick<PromiseResult, 'id' | 'verdict'>[],
+  promises: readonly Pick<PromiseResult, 'id' | 'verdict' | 'violationCount'>[],
   expected: ReadonlyMap<PromiseId, Expectation>,
 ): Verdict {
   let verdict: Verdict = 'held'
-  for (const { id, verdict: found } of promises) {
-    const expectation = expected.get(id)
-    if (found === 'violated' && expectation !== 'violated') return 'violated'
-    // A violation that was expected and did not come: whatever was to be shown was not.
-    if (expectation !== undefined && found !== expectation) verdict = 'not-exercised'
+  for (const promise of promises) {
+    if (isAsExpected(promise, expected.get(promise.id))) continue
+    if (promise.verdict === 'violated') return 'violated'
+    // Not put to the test, or a violation that was expected and did not come: whatever was to be shown was not.
+    verdict = 'not-exercised'
   }
   return verdict
 }

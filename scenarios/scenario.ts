@@ -288,7 +288,11 @@ const statementSchema = z
   .string({ error: (issue) => `expected the id of a statement, found ${describe(issue.input)}` })
   .refine((id) => statementProblem(id) === undefined, { error: ({ input }) => statementProblem(String(input)) })
 
-const expectationSchema = choice(['held', 'violated'])
+const expectationSchema = z
+  .union([choice(['held', 'violated']), strict({ violatedAtMost: integer(1, 1_000_000) })], {
+    error: (issue) => `${describe(issue.input)} is not known. allowed: held, violated, { violatedAtMost: <number> }`,
+  })
+  .describe('violatedAtMost: violated, as it has to be, and no more often than that: so that the lesson hides no other failure.')
 const promiseSchema = choice(promiseIds as unknown as readonly [PromiseId, ...PromiseId[]])
 
 export const scenarioSchema = strict({
@@ -327,7 +331,9 @@ export const scenarioSchema = strict({
       }),
     ])
     .optional()
-    .describe('Promises that must be put to the test and held, as a list; or a map from promise to held or violated.'),
+    .describe(
+      'Promises that must be put to the test and held, as a list; or a map from promise to held, violated or { violatedAtMost: 20 }.',
+    ),
 })
 
 /** A scenario as it stands in a file. */

@@ -110,7 +110,7 @@ function shows(run) {
     verdictWords[run.verdict],
     ...violated.map(
       ({ id, expected, violationCount }) =>
-        `${code(id)} broken ${times(violationCount)}${expected === 'violated' ? ', as the scenario expects' : ''}`,
+        `${code(id)} broken ${times(violationCount)}${expected !== null && expected !== 'held' ? ', as the scenario expects' : ''}`,
     ),
     ...(run.clientsStruck > 0 ? [`${number(run.clientsStruck)} clients on a proxy that a fault struck`] : []),
     ...(run.recovered > 0 ? [`a client served again ${times(run.recovered)}, after at most ${time(run.worstRecoveryMs)}`] : []),
@@ -154,7 +154,7 @@ function statementRow(id, sentence, { scenarios, bugs, runs }) {
 }
 
 function scenarioRow({ scenario, title, statements, tags, expect }, runs) {
-  const promises = Object.entries(expect).map(([id, expected]) => (expected === 'violated' ? `${code(id)} to be broken` : code(id)))
+  const promises = Object.entries(expect).map(([id, expected]) => (expected === 'held' ? code(id) : `${code(id)} to be broken`))
   const run = runs.get(scenario)
   const cells = [
     `${scenarioLink(scenario)} ${plain(title)}${isSlow({ tags }) ? ' (slow)' : ''}`,
