@@ -28,6 +28,8 @@ interface RunOptions extends Choice {
 }
 
 const WIDTH = 100
+/** Longer names push the rest of their line to the right, and not that of all lines. */
+const WIDEST_NAME = 28
 /** More take days, and room for the plan of each. */
 const MAXIMUM_RUNS = 1_000_000
 /** A run without an answer after this long hangs. */
@@ -52,7 +54,7 @@ export async function runCommand(names: readonly string[], given: Record<string,
   const trace = options.trace === undefined ? undefined : openTrace(options.trace)
   const progress = new Progress(process.stderr)
   const scenarios = opened.map(({ scenario }) => scenario)
-  const nameWidth = Math.max(...scenarios.map(({ name }) => name.length))
+  const nameWidth = Math.min(WIDEST_NAME, Math.max(...scenarios.map(({ name }) => name.length)))
   const printer = new Printer({ json: options.json === true, many: runs.length > 1, nameWidth, set, progress })
   const jobs = Math.min(options.jobs ?? availableParallelism(), runs.length)
   if (jobs > 1) await runInWorkers(runs, jobs, progress, printer)

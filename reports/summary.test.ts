@@ -223,8 +223,8 @@ test('many runs get a line each and a sum', () => {
     renderTally([held, held, violated, { scenario: 'calm', verdict: 'broken' }], 12.34, { colour: false }),
   ]).toMatchInlineSnapshot(`
     [
-      "✔ az-outage          seed 7      held          11,520 acknowledged, 0 lost, 99 clients back, worst 7.36 s",
-      "✖ az-outage          seed 7      violated      acked-survives, acked-delivered",
+      "✔ az-outage          seed 7    held     11,520 acknowledged, 0 lost, 99 back, worst 7.36 s",
+      "✖ az-outage          seed 7    violated acked-survives, acked-delivered",
       "
     4 runs in 12.3 s: 2 held, 1 violated, 1 broken off",
     ]

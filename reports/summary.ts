@@ -63,11 +63,11 @@ export function renderLine(result: RunResult, options: { readonly colour: boolea
   const facts = [
     `${count(measures.messagesAcknowledged)} acknowledged`,
     `${count(measures.lost)} lost`,
-    ...(recovery.count > 0 ? [`${count(recovery.count)} clients back, worst ${duration(recovery.max)}`] : []),
+    ...(recovery.count > 0 ? [`${count(recovery.count)} back, worst ${duration(recovery.max)}`] : []),
   ]
   const wrong = unexpected(result).map((promise) => promise.id)
   const tail = result.verdict === 'held' ? facts.join(', ') : wrong.join(', ')
-  return `${paint(style, mark)} ${result.scenario.padEnd(options.nameWidth)} seed ${String(result.seed).padEnd(6)} ${paint(style, words.padEnd(13))} ${tail}`
+  return `${paint(style, mark)} ${result.scenario.padEnd(options.nameWidth)} seed ${String(result.seed).padEnd(4)} ${paint(style, words.padEnd(8))} ${tail}`
 }
 
 /** The sum of many runs. */
