@@ -27,6 +27,8 @@ export class BackupCopies implements StreamOwner {
   durableOffset = 0
   trimOffset = 0
   announcedMark = 0
+  /** A backup is asked for what it has, and never taken to have everything. */
+  readonly wholeOffset = 0
   private readonly links: CopyLinks
   private readonly source: BackupSource
   private timer: Timer | undefined

@@ -50,6 +50,12 @@ class CopyServer implements LinkHandler {
         else store.trim(link, message, (outcome) => reply({ name: 'answer', outcome }))
         break
       }
+      case 'volumeFilling': {
+        const store = this.stores.get(message.volume)
+        if (store === undefined) reply({ name: 'answer', outcome: 'not-owner' })
+        else store.fill(link, message, (outcome) => reply({ name: 'answer', outcome }))
+        break
+      }
       case 'volumeRead': {
         const store = this.stores.get(message.volume)
         if (store === undefined) reply({ name: 'volumeData', outcome: 'failed', bytes: Buffer.alloc(0) })

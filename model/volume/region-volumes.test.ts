@@ -71,6 +71,37 @@ describe('regional volumes', () => {
     stage.run(5000)
     expect(stage.copyOf(0, 'volume-1').size).toBe(stage.copyOf(0, 'volume-2').size)
   })
+
+  test('stand still, and lose nothing, while a half filled copy and one that is behind are all there is', () => {
+    const stage = new Stage({})
+    const topic = stage.topicOn(0)
+    const publisher = stage.connect({ clientId: 'publisher', proxy: 1 })
+    const behind = stage.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    stage.run(3000)
+    const sent = Array.from({ length: 100 }, (_, i) => Buffer.concat([Buffer.from(`m${i} `), Buffer.alloc(60_000, 1)]))
+    for (const payload of sent) stage.publish(publisher, topic, payload)
+    const destroyed = stage.apply({ kind: 'disk-loss', machines: ['volume-1'] })
+    stage.run(200)
+    const slow = stage.apply({ kind: 'disk-slow', machines: ['volume-1', 'volume-3'], factor: 60 })
+    behind()
+    destroyed()
+    stage.until(() => bytesOn(stage, 'volume-1') > 100_000, 'a part of the log on the copy that was destroyed')
+    const heal = stage.apply({ kind: 'power-loss', machines: ['volume-2', stage.ownerOf(0)] })
+    slow()
+    expect(bytesOn(stage, 'volume-1')).toBeLessThan(bytesOn(stage, 'volume-2') / 2)
+    stage.run(20_000)
+    expect(stage.timesServed(0)).toBe(1)
+    heal()
+    stage.until(() => stage.timesServed(0) > 1, 'a new owner', 20_000)
+    expect(stage.stored(topic)).toHaveLength(sent.length)
+    stage.run(5000)
+    expect(bytesOn(stage, 'volume-1')).toBe(bytesOn(stage, 'volume-2'))
+    // Whole again, it counts again.
+    const again = stage.timesServed(0)
+    stage.apply({ kind: 'power-loss', machines: ['volume-2', stage.ownerOf(0)] })
+    stage.until(() => stage.timesServed(0) > again, 'an owner with the copy that was filled', 20_000)
+    expect(stage.stored(topic)).toHaveLength(sent.length)
+  })
 })
 
 describe('volumes in a rolling upgrade', () => {
@@ -243,12 +274,14 @@ describe('replicated volumes', () => {
     heal()
     stage.run(8000)
     expect(stage.stored(topic)).toEqual(Array.from({ length: 10 }, (_, i) => `m${i}`))
-    const sizes = stage.brokers.map((broker) =>
-      stage.world.durableFiles(broker, 'v0/log-').reduce((sum, file) => sum + stage.world.durableBytes(broker, file).length, 0),
-    )
+    const sizes = stage.brokers.map((broker) => bytesOn(stage, broker))
     expect(new Set(sizes).size).toBe(1)
   })
 })
+
+function bytesOn(stage: Stage, machine: string): number {
+  return stage.world.durableFiles(machine, 'v0/log-').reduce((sum, file) => sum + stage.world.durableBytes(machine, file).length, 0)
+}
 
 /** A client whose session does not live on a volume of the given zone (counted from 0). */
 function clientOfVolumeNot(stage: Stage, zone: number, prefix = 'client'): string {

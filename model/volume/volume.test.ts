@@ -470,6 +470,79 @@ describe('a volume', () => {
     expect(sizes.filter((size) => size > 499_000)).toHaveLength(1)
   })
 
+  test('goes on filling a destroyed copy through its crashes and under the next owner, and until it is whole does not go by it', () => {
+    const region = startRegion({ seed: 11, brokers: 2 })
+    const first = attached(region, 1)
+    const { world } = region
+    const append = (owner: Owner): void => {
+      for (let i = 0; i < 50; i++) {
+        owner.append(20, 2000)
+        region.runFor(30)
+      }
+    }
+    append(first)
+    const behind = world.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    append(first)
+    const filled = (): number => region.logOf('volume-1').length
+    const destroyed = world.apply({ kind: 'disk-loss', machines: ['volume-1'] })
+    region.runFor(200)
+    world.apply({ kind: 'disk-slow', machines: ['volume-1'], factor: 50 })
+    destroyed()
+    region.runFor(10_000, () => filled() > 300_000)
+    world.apply({ kind: 'restart', machines: ['volume-1'] })
+    const before = filled()
+    region.runFor(10_000, () => filled() > before + 300_000)
+    expect(first.volume!.isWhole()).toBe(false)
+    behind()
+    attached(region, 2)
+    const size = filled()
+    expect(size).toBeLessThan(region.logOf('volume-2').length)
+    expect(world.goals.get('copy filled anew')).toBeUndefined()
+    const dark = world.apply({ kind: 'power-loss', machines: ['volume-2', 'broker-2'] })
+    first.attach()
+    region.runFor(20_000, () => first.volume!.state === 'attached')
+    expect(first.volume!.state).toBe('lost')
+    dark()
+    attached(region, 1)
+    expect(first.reign!.replayed).toHaveLength(2000)
+    region.runFor(20_000)
+    expect(world.goals.get('copy filled anew')).toBe(1)
+    expect(first.volume!.isWhole()).toBe(true)
+    expectEqualCopies(region)
+    world.apply({ kind: 'power-loss', machines: ['volume-2'] })
+    attached(region, 2)
+    expect(region.owner(2).reign!.replayed).toHaveLength(2000)
+  })
+
+  test('fills a destroyed copy from where the log was trimmed, and does not go by it before', () => {
+    const region = startRegion({ seed: 12, brokers: 2 })
+    const first = attached(region, 1)
+    for (let i = 0; i < 10; i++) {
+      first.append(20, 2000)
+      region.runFor(30)
+    }
+    const { volume } = first
+    volume!.mark(volume!.endOffset)
+    volume!.trim(volume!.endOffset)
+    first.append(1)
+    region.runFor(100)
+    const behind = region.world.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    first.append(1)
+    region.runFor(100)
+    expect(first.reign!.durable).toBe(202)
+    const destroyed = region.world.apply({ kind: 'disk-loss', machines: ['volume-1'] })
+    region.runFor(200)
+    // The copy goes on at the trim, and the power goes before the next byte is there.
+    destroyed()
+    region.runFor(2000, () => region.world.goals.get('copy skipped what was trimmed') === 1)
+    expect(region.logOf('volume-1')).toHaveLength(0)
+    region.world.apply({ kind: 'power-loss', machines: ['volume-2', 'broker-1'] })
+    behind()
+    region.owner(2).attach()
+    region.runFor(20_000, () => region.owner(2).volume!.state === 'attached')
+    expect(region.owner(2).volume!.state).toBe('lost')
+  })
+
   test('brings a copy whose sync failed back into service', () => {
     const region = startRegion({ seed: 8, brokers: 1 })
     const owner = attached(region, 1)
@@ -554,9 +627,17 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   },
 )
 
-/** A broker is told to take the volume, though it may well have an owner. */
+/** A broker is told to take the volume, though it may well have an owner. Of the three disks one may be lost for good, once. */
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ fault, forMs: fc.constantFrom(1, 20, 300, 2000, 6000), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      destroy: fc.constant('volume-1'),
+      forMs: fc.constantFrom(1, 300, 2000),
+      waitMs: fc.constantFrom(0, 3, 50, 700),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ takeOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
   { weight: 1, arbitrary: fc.record({ handOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
 )
@@ -587,7 +668,15 @@ describe('a volume under any faults', () => {
           }
           world.at(0, watch)
           region.runFor(10_000, isServed)
+          let isDestroyed = false
           for (const step of steps) {
+            if ('destroy' in step) {
+              if (isDestroyed) continue
+              isDestroyed = true
+              world.at(world.nowUs() + step.forMs * 1000, world.apply({ kind: 'disk-loss', machines: [step.destroy] }))
+              region.runFor(step.waitMs)
+              continue
+            }
             if ('fault' in step) {
               const heal = world.apply(step.fault)
               world.at(world.nowUs() + step.forMs * 1000, heal)

@@ -14,8 +14,8 @@
  * - releasing: handed over in order. The lease is not used any more, the last record says so, and once that is durable the volume is closed.
  *
  * Which copies a volume has is its placement's to say (`kinds.ts`). One with backups (`backup-copies.ts`) is attached only when a backup has answered too: should the
- * copy have less than the backup, its disk was lost, and the log goes on from the backup point (`RESTORED`). A copy that is blank says nothing of what was durable, so
- * it is not counted where others are not blank.
+ * copy have less than the backup, its disk was lost, and the log goes on from the backup point (`RESTORED`). A copy that is blank says nothing of what was durable, nor
+ * does one that began blank and is not filled yet (`copy-stream.ts`): they are not counted, unless nobody has anything.
  *
  * A record whose append was not reported durable may be in the log or not after the next attach; either way it is the same on all copies.
  * Left out: copies that join or leave; a disk that is lost takes the copy's promises with it, so a zombie owner could get its promise once more.
@@ -24,7 +24,6 @@
 import { emit } from '../events.ts'
 import type { Timer } from '../host.ts'
 import { Reader, type Writer } from '../wire/codec.ts'
-import type { MessageOf } from '../wire/messages.ts'
 import { BackupCopies, type BackupSource } from './backup-copies.ts'
 import { CopyHealth } from './copy-health.ts'
 import type { CopyLinks, CopyLinkUser } from './copy-links.ts'
@@ -155,6 +154,10 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
     return this.tail.end
   }
 
+  get wholeOffset(): number {
+    return Math.max(this.baseSize, this.durableOffset)
+  }
+
   get markOffset(): number {
     return this.announcedMark
   }
@@ -229,7 +232,11 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
 
   /** Every copy has all there is. */
   isWhole(): boolean {
-    return this.state === 'attached' && this.health.health === 'whole' && this.streams.every((stream) => stream.state === 'live')
+    return (
+      this.state === 'attached' &&
+      this.health.health === 'whole' &&
+      this.streams.every((stream) => stream.state === 'live' && !stream.isFilling)
+    )
   }
 
   /** Hands the volume over: from now on nothing is said in its name, and the next owner need not wait. `done` once that is durable; the volume is closed then. */
@@ -414,13 +421,14 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
     if (promised.length < this.majority) return false
     const { streams: backups } = this.backups
     if (backups.length > 0 && backups.every(({ state }) => state !== 'prepared')) return false
-    const written = promised.filter((stream) => !isBlank(stream.prepared!)).length
-    return written === 0 || written >= this.majority || promised.length === this.streams.length
+    const isNew = promised.every((stream) => stream.isBlank)
+    const whole = promised.filter((stream) => !stream.isBlank && !stream.isFilling).length
+    return isNew || whole >= this.majority || promised.length === this.streams.length
   }
 
   private considerPromises(): void {
     if (!this.isQuorum()) return
-    const restoreMayBeDue = this.backups.streams.length > 0 && this.streams.every((stream) => isBlank(stream.prepared!))
+    const restoreMayBeDue = this.backups.streams.length > 0 && this.streams.every((stream) => stream.isBlank || stream.isFilling)
     const waitedFor = restoreMayBeDue
       ? (stream: CopyStream) => stream.state !== 'prepared'
       : (stream: CopyStream) => stream.state === 'preparing'
@@ -634,11 +642,6 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
     }
     return greatest
   }
-}
-
-/** A copy of which no record was ever written here, or whose disk was lost. */
-function isBlank({ size, trimOffset, epochs }: MessageOf<'volumePrepared'>): boolean {
-  return size === 0 && trimOffset === 0 && epochs.length === 0
 }
 
 const EMPTY = Buffer.alloc(0)

@@ -67,7 +67,10 @@ export const messages = {
 
   // Volume
   volumePrepare: { number: 10, body: { volume: u16, epoch: u32, owner: utf8 } },
-  /** `leaseRemainingMs`: how long the former owner may still believe in a lease that this copy granted. */
+  /**
+   * `leaseRemainingMs`: how long the former owner may still believe in a lease that this copy granted. `isFilling`: the copy was empty when it joined a log that
+   * was not, and nobody has said since that it has all of it.
+   */
   volumePrepared: {
     number: 11,
     body: {
@@ -78,6 +81,7 @@ export const messages = {
       trimOffset: u53,
       epochs: list(record({ epoch: u32, offset: u53 })),
       leaseRemainingMs: u32,
+      isFilling: bool,
     },
   },
   /** Bytes at `offset`, written under `dataEpoch` by the owner of that epoch, sent by the owner of `epoch`. Never crosses an epoch's border. */
@@ -90,6 +94,8 @@ export const messages = {
   volumeTrim: { number: 17, body: { volume: u16, epoch: u32, offset: u53 } },
   volumeLease: { number: 18, body: { owner: utf8, volumes: list(record({ volume: u16, epoch: u32 })) } },
   volumeLeased: { number: 19, body: { lost: list(record({ volume: u16, epoch: u32 })) } },
+  /** Before the first byte for an empty copy of a log that is not empty, and once the copy lacks nothing. */
+  volumeFilling: { number: 20, body: { volume: u16, epoch: u32, isFilling: bool } },
 
   // Proxy and session shard
   ping: { number: 30, body: { proxy: utf8, bootId: u32 } },
@@ -348,6 +354,7 @@ export const replies = {
   volumeCut: 'volumeAppended',
   volumeRead: 'volumeData',
   volumeTrim: 'answer',
+  volumeFilling: 'answer',
   volumeLease: 'volumeLeased',
   ping: 'pong',
   openSession: 'sessionOpened',
