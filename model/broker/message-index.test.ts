@@ -126,6 +126,24 @@ describe('the message index', () => {
     expect(archive.times()).toEqual([700])
   })
 
+  test('finishes a stretch without a message too, and gives it up when its end is past the retention', () => {
+    const archive = new Archive()
+    archive.ageMs = SEGMENT_AGE_MS - 1
+    archive.sealIfDue()
+    expect(archive.index.snapshot().segments).toEqual([])
+    archive.ageMs = SEGMENT_AGE_MS + 50.5
+    const end = archive.log.endOffset
+    archive.sealIfDue()
+    expect(archive.index.snapshot().segments).toMatchObject([{ fromOffset: 0, toOffset: end, newestAgeMs: SEGMENT_AGE_MS + 50 }])
+    archive.index = Archive.restored(archive)
+    archive.store('a', 7)
+    archive.sealIfDue()
+    expect(archive.times()).toEqual([7])
+    expect(archive.index.expire(SEGMENT_AGE_MS + 50 + RETENTION_MS, RETENTION_MS)).toBe(0)
+    expect(archive.index.expire(SEGMENT_AGE_MS + 51 + RETENTION_MS, RETENTION_MS)).toBe(end)
+    expect(archive.times()).toEqual([7])
+  })
+
   test('forgets what was sealed before the retention, and says where the log may begin', () => {
     const archive = new Archive()
     for (let i = 0; i < SEALED_AT; i++) archive.store('a', i)

@@ -3,6 +3,7 @@
  * of which only the borders stay in memory. So a checkpoint, and with it a failover, does not grow with what is retained.
  *
  * A segment is given up as a whole, once its newest message is past its retention. So it is finished when it is long, or old: the trickle of a quiet shard would else stay for years.
+ * So is a stretch without any message, which counts from its end: connections come and go, and what queues hold of retained messages stands there too, and is kept no shorter than messages.
  */
 
 import { RECORD_BODY_OFFSET, recordLengthAt } from '../volume/log-record.ts'
@@ -50,7 +51,7 @@ export class MessageIndex {
   private openFrom = 0
   private openEarliestMs = Number.MAX_SAFE_INTEGER
   private openLatestMs = 0
-  /** The shard's age at the first message of the present stretch, and at its last. */
+  /** The shard's age at the first message of the present stretch, and at its last; without one, at its beginning or a little before. */
   private openOldestAgeMs = 0
   private openNewestAgeMs = 0
   private segments: Segment[] = []
@@ -67,16 +68,15 @@ export class MessageIndex {
     if (storedAtMs > this.openLatestMs) this.openLatestMs = storedAtMs
   }
 
-  /** Writes the index of the present stretch to the log, once it is long enough, or its first message so old. The record is applied when it is replayed too (`sealed`). */
+  /** Writes the index of the present stretch to the log, once it is long enough, or its first message so old, or it as a whole. The record is applied when it is replayed too (`sealed`). */
   sealIfDue(volume: Volume, ageMs: number, segmentAgeMs: number): void {
-    if (this.openCount === 0) return
     if (this.openCount < SEAL_AT_MESSAGES && ageMs - this.openOldestAgeMs < segmentAgeMs) return
     const index: SegmentIndex = {
       fromOffset: this.openFrom,
       toOffset: volume.endOffset,
       earliestMs: this.openEarliestMs,
       latestMs: this.openLatestMs,
-      newestAgeMs: this.openNewestAgeMs,
+      newestAgeMs: this.openCount === 0 ? Math.floor(ageMs) : this.openNewestAgeMs,
       topics: [...this.open].map(([topic, offsets]) => ({ topic, offsets })),
     }
     const before = volume.endOffset
@@ -92,6 +92,7 @@ export class MessageIndex {
     this.openFrom = toOffset
     this.openEarliestMs = Number.MAX_SAFE_INTEGER
     this.openLatestMs = 0
+    this.openOldestAgeMs = newestAgeMs
   }
 
   /** Forgets the segments that are past the retention. Ages of messages are whole milliseconds, rounded down. @returns the offset below which nothing is kept. */

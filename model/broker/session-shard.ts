@@ -83,6 +83,7 @@ export class SessionShard implements Shard, SessionQueriesOwner {
       name: 'session shard',
       recordType: SESSION_CHECKPOINT,
       field: sessionCheckpoint,
+      isAllInState: true,
       snapshot: () => this.table.snapshot(Math.floor(this.ageMs())),
       restore: (state) => this.table.restore(state),
     })

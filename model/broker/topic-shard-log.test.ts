@@ -613,3 +613,64 @@ describe('a trickle of messages', () => {
     expect(Math.max(...lengths)).toBeLessThan(1.2 * lengths[0]!)
   })
 })
+
+describe('a shard that stores no message', () => {
+  const DAY_MS = 24 * 3_600_000
+
+  /** What a new subscriber gets of it. */
+  function retainedOf(stage: ShardStage, topic: string): readonly string[] {
+    const link = new StageLink()
+    stage.attach(link, `reader ${stage.host.nowMs()}`, 99, [subscription(topic)], { touched: [topic] })
+    return link.texts(99)
+  }
+
+  /** A client that comes and goes every hour, and subscribes to something else each time. @returns how long the log is after each day. */
+  function comeAndGo(stage: ShardStage, days: number): readonly number[] {
+    let handle = 0
+    return Array.from({ length: days }, () => {
+      for (let hour = 0; hour < 24; hour++) {
+        const link = new StageLink()
+        const epoch = ++handle
+        stage.attach(link, 'c', handle, [subscription(`other/${hour}`)], { epoch })
+        stage.host.run(1_800_000)
+        stage.detach(link, 'c', handle, epoch)
+        stage.host.run(1_800_000)
+      }
+      return stage.log.endOffset - stage.log.trimOffset
+    })
+  }
+
+  test('has a log that is no longer than what three days put into it, and knows all that it said', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'kept', text: 'of the first day', retain: true })
+    const away = new StageLink()
+    stage.attach(away, 'away', 1, [subscription('a')])
+    stage.detach(away, 'away', 1)
+    const lengths = comeAndGo(stage, 14)
+    expect(Math.max(...lengths)).toBeLessThan(1.2 * lengths[3]!)
+    stage.newOwner()
+    expect(retainedOf(stage, 'kept')).toEqual(['of the first day'])
+    stage.publish('p', { topic: 'a', text: 'wanted' }, { epoch: 2 })
+    const back = new StageLink()
+    stage.attach(back, 'away', 2, [subscription('a')], { epoch: 2 })
+    expect(back.texts(2)).toEqual(['wanted'])
+    expect(stage.stored('a')).toEqual(['wanted'])
+  })
+
+  test('keeps what waits of a retained message for as long as any message that waits', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'kept', text: 'retained', retain: true })
+    stage.host.run(4 * DAY_MS)
+    expect(stage.stored('kept')).toEqual([])
+    const gone = new StageLink()
+    stage.attach(gone, 's', 1, [subscription('kept')], { touched: ['kept'] })
+    expect(gone.texts(1)).toEqual(['retained'])
+    stage.detach(gone, 's', 1)
+    const lengths = comeAndGo(stage, 1)
+    stage.newOwner()
+    const back = new StageLink()
+    stage.attach(back, 's', 2, [subscription('kept')], { epoch: 2 })
+    expect(back.texts(2)).toEqual(['retained'])
+    expect(lengths[0]).toBeLessThan(stage.log.endOffset)
+  })
+})

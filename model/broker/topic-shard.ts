@@ -68,6 +68,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
       field: topicCheckpoint,
+      isAllInState: false,
       snapshot: () => this.state.snapshot(this.ageMs(), this.volume.endOffset),
       restore: (checkpoint) => this.state.restore(checkpoint),
     })

@@ -4,6 +4,7 @@
  * A point is taken every `backupIntervalMs`, once something was written since the last: it ends with a `BACKUP_POINT` record and carries the mark and the
  * trim that hold there, so that it can be replayed by itself. Promises: a backup is always a prefix of the log, of durable records only; a point that was told
  * of (`backup-taken`) is durable on the backup copies that are named.
+ * The log itself is trimmed only up to where the backups in reach have it: a backup need not give up its point to get the next.
  * Left out: points older than the last. A backup that fell behind the trim goes on at the trim, and is of use again once it has caught up.
  */
 import { emit } from '../events.ts'
@@ -74,6 +75,13 @@ export class BackupCopies implements StreamOwner {
     this.arm()
   }
 
+  /** The log is not to be trimmed beyond this. While no backup is in reach it stays as it is. */
+  trimLimit(): number {
+    if (this.streams.length === 0) return Number.POSITIVE_INFINITY
+    const inReach = this.inReach()
+    return inReach.length === 0 ? 0 : Math.min(...inReach.map(({ acked }) => acked))
+  }
+
   close(): void {
     this.timer?.cancel()
     for (const stream of this.streams) stream.close()
@@ -102,7 +110,7 @@ export class BackupCopies implements StreamOwner {
 
   private arm(): void {
     this.timer = this.links.host.setTimer(this.links.settings.backupIntervalMs, () => {
-      if (this.source.endOffset > this.takenAt) this.mark()
+      if (this.source.endOffset > this.takenAt || this.source.trimOffset > this.trimOffset) this.mark()
       this.arm()
     })
   }
@@ -131,11 +139,16 @@ export class BackupCopies implements StreamOwner {
   private tell(): void {
     const { host, names } = this.links
     if (this.durableOffset === 0 || !host.recording) return
-    const inReach = this.streams.filter(({ state }) => state === 'live' || state === 'catching-up')
-    const having = inReach.filter((stream) => stream.acked >= this.durableOffset).map((stream) => names[stream.copy]!)
+    const having = this.inReach()
+      .filter((stream) => stream.acked >= this.durableOffset)
+      .map((stream) => names[stream.copy]!)
     const told = `${this.durableOffset} ${having.join(' ')}`
     if (having.length === 0 || told === this.told) return
     this.told = told
     emit(host, { kind: 'backup-taken', volume: this.volume, epoch: this.epoch, offset: this.durableOffset, copies: having })
+  }
+
+  private inReach(): readonly CopyStream[] {
+    return this.streams.filter(({ state }) => state === 'live' || state === 'catching-up')
   }
 }

@@ -294,8 +294,12 @@ export class CopyStream {
       if (bytes === undefined) {
         this.links.host.setTimer(RETRY_MS, () => {
           if (attempt !== this.attempt) return
-          this.fetching = false
-          this.pump()
+          // Trimmed everywhere since it was met: it is to skip that.
+          if (this.sent < this.owner.trimOffset) this.startOver(0)
+          else {
+            this.fetching = false
+            this.pump()
+          }
         })
         return
       }

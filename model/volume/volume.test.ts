@@ -440,6 +440,33 @@ describe('a volume', () => {
     expect(region.logOf('volume-2').equals(other.subarray(other.length - region.logOf('volume-2').length))).toBe(true)
   })
 
+  test('lets a copy go on behind what is trimmed while it catches up', () => {
+    const region = startRegion({ seed: 6, brokers: 1 })
+    const owner = attached(region, 1)
+    owner.append(5)
+    region.runFor(100)
+    const heal = region.world.apply({ kind: 'power-loss', machines: ['volume-2'] })
+    // More than the owner has in memory.
+    for (let i = 0; i < 80; i++) {
+      owner.append(1, 100_000)
+      region.runFor(20)
+    }
+    region.runFor(1000)
+    heal()
+    const begun = region.logOf('volume-2').length
+    region.runFor(5000, () => region.logOf('volume-2').length > begun)
+    expect(region.logOf('volume-2').length).toBeLessThan(1_000_000)
+    const offset = owner.volume!.endOffset
+    owner.volume!.trim(offset)
+    owner.append(30, 100)
+    region.runFor(5000)
+    expect(owner.volume!.isWhole()).toBe(true)
+    const [late, other] = [region.logOf('volume-2'), region.logOf('volume-1')]
+    expect(late.length).toBeGreaterThanOrEqual(owner.volume!.endOffset - offset)
+    const equal = Math.min(late.length, other.length)
+    expect(late.subarray(late.length - equal).equals(other.subarray(other.length - equal))).toBe(true)
+  })
+
   test('reads whole records, from memory and from copies', () => {
     const region = startRegion({ seed: 7, brokers: 1 })
     const owner = attached(region, 1)
@@ -730,6 +757,33 @@ const zonalStep = fc.oneof(
 )
 
 describe('a volume with one copy', () => {
+  test('is trimmed only as far as its backups in reach have got it', () => {
+    const region = startRegion({ seed: 3, brokers: 1, zonal: true })
+    const owner = attached(region, 1)
+    const volume = owner.volume!
+    owner.append(100, 100)
+    region.runFor(2000)
+    const point = volume.endOffset
+    owner.append(100, 100)
+    region.runFor(20)
+    expect(volume.durableOffset).toBe(volume.endOffset)
+    volume.trim(volume.endOffset)
+    region.runFor(20)
+    expect(volume.trimOffset).toBe(0)
+    region.runFor(2000)
+    expect(volume.trimOffset).toBeGreaterThan(point)
+    const trimmed = volume.trimOffset
+    const heal = region.world.apply({ kind: 'power-loss', machines: ['volume-2', 'volume-3'] })
+    owner.append(100, 100)
+    region.runFor(20)
+    volume.trim(volume.endOffset)
+    region.runFor(5000)
+    expect(volume.trimOffset).toBe(trimmed)
+    heal()
+    region.runFor(5000)
+    expect(volume.trimOffset).toBeGreaterThan(trimmed)
+  })
+
   test('loses nothing with its machine, and no more than what came after the backup point with its disk', () => {
     let restores = 0
     fc.assert(

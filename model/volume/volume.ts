@@ -343,7 +343,10 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
   onProgress(): void {
     if (this.closed) return
     if (this.state === 'repairing') this.advance()
-    else this.countDurable()
+    else {
+      this.countDurable()
+      this.applyTrim()
+    }
   }
 
   onDropped(stream: CopyStream): void {
@@ -625,7 +628,7 @@ export class Volume implements BackupSource, CopyLinkUser, Leaseholder {
     if (this.state !== 'attached') return
     const bound = this.announcedMark > 0 || this.wantedMark > 0 ? this.durableMark : this.durableOffset
     const offset = Math.min(this.wantedTrim, this.durableOffset, bound)
-    if (offset <= this.trimOffset) return
+    if (offset <= this.trimOffset || offset > this.backups.trimLimit()) return
     this.trimOffset = offset
     for (const stream of this.streams) stream.trim()
   }
