@@ -14,6 +14,8 @@ export default defineConfig({
           include: ['{sim,model,checks,scenarios,reports,live,bin,gallery,bench}/**/*.test.ts'],
           exclude: ['**/*.property.test.ts', '**/*.e2e.test.ts', '**/*.long.test.ts'],
           pool: 'threads',
+          // A property takes seconds on a busy machine; what hangs is seen all the same.
+          testTimeout: 30_000,
         },
       },
       { test: { name: 'properties', include: ['**/*.property.test.ts'], exclude: ['node_modules', 'dist'], testTimeout: 240_000 } },
