@@ -9,12 +9,13 @@ class Pair {
   readonly subscriber: StageConnection
   acknowledgedAtUs = 0
 
-  constructor(options: { readonly acknowledge?: boolean; readonly deliver?: boolean } = {}) {
-    this.publisher = this.stage.connected(0)
+  constructor(options: { readonly acknowledge?: boolean; readonly deliver?: boolean; readonly expirySeconds?: number } = {}) {
+    this.publisher = this.stage.connected(0, 5)
     this.subscriber = this.stage.connected(1)
     this.subscriber.subscribe('data/0')
     this.stage.wait(10_000)
-    this.publisher.publish('data/0', 7)
+    const { expirySeconds } = options
+    this.publisher.publish('data/0', 7, expirySeconds === undefined ? {} : { properties: { messageExpiryInterval: expirySeconds } })
     this.stage.wait(20)
     this.publisher.puback(7)
     this.stage.wait(20)
@@ -61,6 +62,21 @@ describe('traceable', () => {
     const sent = new Pair({ deliver: false })
     sent.trace({}, { state: 'sent', acknowledgedAtUs: 0 })
     expect(sent.stage.verdict('traceable')).toBe('held')
+  })
+
+  test('catches a delivery that is denied, and one that never was of a message that expired', () => {
+    const denied = new Pair({ acknowledge: false })
+    denied.trace({}, { state: 'expired', acknowledgedAtUs: 0 })
+    expect(denied.stage.result('traceable').violations[0]!.text).toContain('it expired before it was sent to client-1, which got it')
+    const claimed = new Pair({ deliver: false, expirySeconds: 2 })
+    claimed.trace()
+    expect(claimed.stage.result('traceable').violations[0]!.text).toContain('client-1 has it (acknowledged), and client-1 never got it')
+    const told = new Pair({ deliver: false, expirySeconds: 2 })
+    told.trace({}, { state: 'expired', acknowledgedAtUs: 0 })
+    expect(told.stage.verdict('traceable')).toBe('held')
+    const inTime = new Pair({ expirySeconds: 2 })
+    inTime.trace()
+    expect(inTime.stage.verdict('traceable')).toBe('held')
   })
 
   test('does not ask for an acknowledgement that may have been lost with its connection', () => {

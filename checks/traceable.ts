@@ -1,6 +1,7 @@
 /**
  * `traceable`: an acknowledged message can be asked for by its id, and its trace agrees with what was seen at the clients' sockets: stored between its publish and the acknowledgement; every
- * client that got it is named; who acknowledged it, over a connection that lasted, is named as having done so, and not before it did; and nobody is said to have it who never got it.
+ * client that got it is named; who acknowledged it, over a connection that lasted, is named as having done so, and not before it did; nobody is said to have it who never got it, which
+ * goes for a message that expired on the way too; and for nobody who got it is it said to have expired.
  *
  * Judged for a sample of the acknowledged messages, evenly drawn over the whole run by a hash of their names, so that what is kept does not grow with the run; the auditor asks the console for their
  * traces after the last act. A message that may be stored twice, because its publisher sent it again, is judged by all its traces together.
@@ -10,7 +11,7 @@
  */
 import type { Check, Shared } from './check.ts'
 import { type Evidence, Findings, seconds } from './promise.ts'
-import { type Client, type Connection, type Flow, FOR_EVER, NEVER, NOTHING } from './state.ts'
+import { type Client, type Connection, type Flow, NEVER, NOTHING } from './state.ts'
 
 export interface Trace {
   /** `unanswered`: no console has said anything. */
@@ -114,8 +115,11 @@ export function checkTraceable({ context, disturbance, ledger, ages }: Shared): 
     if (areClocksRight && !found.some(isInTime)) {
       violated(each, timeUs, 'a trace tells a wrong time', `its trace says that it was stored at ${seconds(found[0]!.storedAtUs)}`)
     }
-    for (const [client, receipt] of each.receipts) judgeReceipt(each, client, receipt, found, timeUs)
-    if (flow.expirySeconds !== FOR_EVER || ages.mayBeGoneUpTo(flow, timeUs) >= each.sequence) return
+    for (const [client, receipt] of each.receipts) {
+      judgeReceipt(each, client, receipt, found, timeUs)
+      judgeExpiry(each, client, receipt, found, timeUs)
+    }
+    if (ages.mayBeGoneUpTo(flow, timeUs) >= each.sequence) return
     for (const { deliveries } of found) {
       for (const { clientId, state } of deliveries) {
         const client = ledger.clients.get(clientId)
@@ -156,6 +160,14 @@ export function checkTraceable({ context, disturbance, ledger, ages }: Shared): 
     if (!areClocksRight || early === undefined) return
     const text = `its trace says that ${client.id} acknowledged it at ${seconds(early.acknowledgedAtUs)}`
     violated(each, timeUs, 'a trace tells a wrong time', text, [proof])
+  }
+
+  /** What has expired is not sent any more [MQTT-3.3.2-5], and what was sent does not expire. */
+  const judgeExpiry = (each: Sampled, client: Client, receipt: Receipt, found: readonly Trace[], timeUs: number) => {
+    if (!receipt.isDelivered || receipt.isDoubtful) return
+    const told = found.flatMap(({ deliveries }) => deliveries.filter(({ clientId }) => clientId === client.id))
+    if (told.length === 0 || told.some(({ state }) => state !== 'expired')) return
+    violated(each, timeUs, 'a trace denies a delivery', `its trace says that it expired before it was sent to ${client.id}, which got it`)
   }
 
   return {

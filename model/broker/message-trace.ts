@@ -3,8 +3,9 @@
  *
  * The log is folded once more, aside, from the checkpoint before the message on: the state then tells the places that the message got, and the records after it what became of those.
  * What the log does not say yet (acknowledgements are logged within a second, that a message was sent is not logged at all) the living queues do.
- * Left out: subscribers that the message is QoS 0 for, since nobody keeps account of those; deliveries as a retained message; whether a place was
- * acknowledged or dropped as expired, which the log does not tell apart.
+ * A restore from a backup point gives what waits new places (`skipWhatIsLost`), and takes away what was logged after that point: such a trace goes on, and is not whole.
+ * Left out: subscribers that the message is QoS 0 for, since nobody keeps account of those; deliveries as a retained message; that a message was too large for a subscriber, which counts
+ * as acknowledged [MQTT-3.1.2-25].
  */
 import type { Host } from '../host.ts'
 import { RECORD_BODY_OFFSET, RESTORED, recordLengthAt, scanRecords } from '../volume/log-record.ts'
@@ -13,9 +14,10 @@ import { Reader } from '../wire/codec.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import { CheckpointReader } from './checkpoint.ts'
 import { type FoundMessage, peekMessage } from './message-index.ts'
-import type { SessionQueue } from './session-queue.ts'
+import { BEYOND_ANY_LOSS, type SessionQueue } from './session-queue.ts'
 import {
   checkpointRecord,
+  expiredRecord,
   messageRecord,
   positionsRecord,
   receivedRecord,
@@ -26,29 +28,44 @@ import {
 import { TopicState } from './topic-state.ts'
 
 const CHUNK_BYTES = 256 * 1024
-/** How much of the log is read for one trace, at the most. */
+/** How much of the log is read for one trace, unless said otherwise. */
 const MOST_BYTES = 64 << 20
 /** Where the message's record is looked at first. */
 const FIRST_LOOK_BYTES = 4096
 
-type Trace = Pick<MessageOf<'messageTraced'>, 'storedAtMs' | 'message' | 'isWhole' | 'deliveries'>
+export type Trace = Pick<MessageOf<'messageTraced'>, 'storedAtMs' | 'message' | 'isWhole' | 'deliveries'>
 
 interface Place {
   readonly queue: SessionQueue
-  readonly sequence: number
+  sequence: number
   readonly qos: number
-  state: 'waiting' | 'sent' | 'received' | 'acknowledged' | 'ended'
+  state: Trace['deliveries'][number]['state']
+  /** Nothing more will be known of it. */
+  isSettled: boolean
   receivedAtMs: number
   acknowledgedAtMs: number
 }
 
-/** `none`: no message is stored at the offset. `unreadable`: the log could not be read now. */
+/** What the log says of the deliveries. */
+interface Account {
+  readonly places: readonly Place[]
+  readonly isWhole: boolean
+  /** Nothing that is in the log was left out, but for what is done with. */
+  readonly isReadToEnd: boolean
+}
+
+/**
+ * `none`: no message is stored at the offset. `unreadable`: the log could not be read now, or nobody wants it any more.
+ * @param isWanted asked before each read
+ */
 export function traceMessage(
   host: Host,
   volume: Volume,
   state: TopicState,
   offset: number,
+  isWanted: () => boolean,
   done: (trace: Trace | 'none' | 'unreadable') => void,
+  mostBytes = MOST_BYTES,
 ): void {
   find(volume, state, offset, (found) => {
     if (found === undefined) {
@@ -61,12 +78,18 @@ export function traceMessage(
       done({ storedAtMs, message, isWhole: false, deliveries: [] })
       return
     }
-    new Tracer(host, volume, offset).read(start, (places, isWhole) => {
-      if (places === undefined) {
+    new Tracer(host, volume, offset, mostBytes, isWanted).read(start, (account) => {
+      if (account === undefined) {
         done('unreadable')
         return
       }
-      for (const place of places) consultQueue(place, state.queues.get(place.queue.clientId))
+      const { places, isWhole, isReadToEnd } = account
+      for (const place of places) {
+        const queue = state.queues.get(place.queue.clientId)
+        if (place.isSettled) continue
+        if (isReadToEnd || stands(place, queue, offset)) consultQueue(place, queue)
+        else if (place.state === 'waiting') place.state = 'unknown'
+      }
       const deliveries = places.map(({ queue, sequence, qos, state: is, receivedAtMs, acknowledgedAtMs }) => ({
         clientId: queue.clientId,
         sequence,
@@ -110,11 +133,17 @@ function startBefore(volume: Volume, { checkpoints }: TopicState, offset: number
   return volume.trimOffset === 0 ? 0 : undefined
 }
 
+/** Whether the place that an early part of the log tells of is still that of the message. */
+function stands({ sequence, queue: { incarnation } }: Place, queue: SessionQueue | undefined, offset: number): boolean {
+  if (queue === undefined || queue.incarnation !== incarnation) return false
+  return sequence >= queue.base && sequence < queue.end && queue.offsetAt(sequence) === offset
+}
+
 /** What the log does not say yet. */
 function consultQueue(place: Place, queue: SessionQueue | undefined): void {
-  if (place.state !== 'waiting' && place.state !== 'received') return
   const { sequence } = place
   if (queue === undefined || queue.incarnation !== place.queue.incarnation) place.state = 'ended'
+  else if (queue.isExpired(sequence)) place.state = 'expired'
   else if (queue.isAcknowledged(sequence)) place.state = 'acknowledged'
   else if (queue.isReceived(sequence)) place.state = 'received'
   else if (sequence <= queue.maybeSentUpTo) place.state = 'sent'
@@ -124,30 +153,40 @@ class Tracer {
   private readonly host: Host
   private readonly volume: Volume
   private readonly offset: number
+  private readonly mostBytes: number
+  private readonly isWanted: () => boolean
   private readonly state = new TopicState()
   private readonly checkpoint = new CheckpointReader()
   private isPristine = true
+  /** A restore from a backup point came after the message. */
   private isCut = false
   private bytesRead = 0
   private readonly places: Place[] = []
 
-  constructor(host: Host, volume: Volume, offset: number) {
+  constructor(host: Host, volume: Volume, offset: number, mostBytes: number, isWanted: () => boolean) {
     this.host = host
     this.volume = volume
     this.offset = offset
+    this.mostBytes = mostBytes
+    this.isWanted = isWanted
   }
 
-  /** `done` without places: the log could not be read. */
-  read(from: number, done: (places: readonly Place[] | undefined, isWhole: boolean) => void): void {
+  /** `done` without an account: the log could not be read, or is not to be. */
+  read(from: number, done: (account: Account | undefined) => void): void {
     const { volume } = this
-    const isOver = from > this.offset && this.places.every(({ state }) => state === 'acknowledged' || state === 'ended')
-    if (this.isCut || isOver || from >= volume.durableOffset || this.bytesRead >= MOST_BYTES) {
-      done(from > this.offset ? this.places : [], from > this.offset && !this.isCut && (isOver || from >= volume.durableOffset))
+    const isOver = from > this.offset && this.places.every(({ isSettled }) => isSettled)
+    const isReadToEnd = isOver || from >= volume.durableOffset
+    if (isReadToEnd || this.bytesRead >= this.mostBytes) {
+      done({ places: this.places, isWhole: from > this.offset && !this.isCut && isReadToEnd, isReadToEnd })
+      return
+    }
+    if (!this.isWanted()) {
+      done(undefined)
       return
     }
     volume.read(from, CHUNK_BYTES, (bytes) => {
       if (bytes === undefined || bytes.length === 0) {
-        done(undefined, false)
+        done(undefined)
         return
       }
       const { records } = scanRecords(bytes, 0, (at, type, _version, body) => this.take(from + at, type, body))
@@ -158,17 +197,11 @@ class Tracer {
   }
 
   private take(offset: number, type: number, body: Buffer): void {
-    if (this.isCut) return
     if (type === topicRecordType.checkpoint) {
       this.restore(body)
       return
     }
     this.isPristine = false
-    // Beyond a restore from a backup point places are counted anew.
-    if (type === RESTORED && offset > this.offset) {
-      this.isCut = true
-      return
-    }
     this.state.replay(offset, type, body)
     if (offset === this.offset) for (const queue of this.state.queues.values()) this.addPlaces(queue)
     else if (offset > this.offset) this.follow(type, body)
@@ -186,7 +219,7 @@ class Tracer {
   private addPlaces(queue: SessionQueue): void {
     for (let sequence = queue.end - 1; sequence >= queue.base && queue.offsetAt(sequence) === this.offset; sequence--) {
       const qos = queue.qosAt(sequence)
-      this.places.push({ queue, sequence, qos, state: 'waiting', receivedAtMs: 0, acknowledgedAtMs: 0 })
+      this.places.push({ queue, sequence, qos, state: 'waiting', isSettled: false, receivedAtMs: 0, acknowledgedAtMs: 0 })
     }
   }
 
@@ -194,9 +227,15 @@ class Tracer {
     if (type === topicRecordType.positions) {
       const { atMs } = positionsRecord.read(new Reader(body))
       for (const place of this.places) {
-        if (place.state === 'ended' || place.state === 'acknowledged' || !place.queue.isAcknowledged(place.sequence)) continue
-        place.state = 'acknowledged'
+        if (place.isSettled || !place.queue.isAcknowledged(place.sequence)) continue
+        settle(place, 'acknowledged')
         place.acknowledgedAtMs = atMs
+      }
+    } else if (type === topicRecordType.expired) {
+      for (const { clientId, sequence } of expiredRecord.read(new Reader(body)).places) {
+        const queue = this.state.queues.get(clientId)
+        const place = this.places.find((each) => each.queue === queue && each.sequence === sequence)
+        if (place !== undefined && !place.isSettled) settle(place, 'expired')
       }
     } else if (type === topicRecordType.received) {
       const { atMs } = receivedRecord.read(new Reader(body))
@@ -208,10 +247,20 @@ class Tracer {
     } else if (type === topicRecordType.sessionRemoved) {
       for (const place of this.places) {
         const isGone = this.state.queues.get(place.queue.clientId) !== place.queue
-        if (isGone && place.state !== 'acknowledged') place.state = 'ended'
+        if (isGone && !place.isSettled) settle(place, 'ended')
       }
       const heirs = new Set(sessionRemovedRecord.read(new Reader(body)).heirs.map(({ clientId }) => clientId))
       for (const clientId of heirs) this.addInherited(this.state.queues.get(clientId))
+    } else if (type === RESTORED) this.skipWhatIsLost()
+  }
+
+  /** As the queues have done. What a subscriber had received is done with. */
+  private skipWhatIsLost(): void {
+    this.isCut = true
+    for (const place of this.places) {
+      if (place.isSettled) continue
+      if (place.state === 'received') settle(place, 'received')
+      else place.sequence += BEYOND_ANY_LOSS
     }
   }
 
@@ -221,7 +270,12 @@ class Tracer {
     for (let sequence = queue.base; sequence < queue.end; sequence++) {
       if (queue.offsetAt(sequence) !== this.offset || known.has(sequence)) continue
       const qos = queue.qosAt(sequence)
-      this.places.push({ queue, sequence, qos, state: 'waiting', receivedAtMs: 0, acknowledgedAtMs: 0 })
+      this.places.push({ queue, sequence, qos, state: 'waiting', isSettled: false, receivedAtMs: 0, acknowledgedAtMs: 0 })
     }
   }
+}
+
+function settle(place: Place, state: Place['state']): void {
+  place.state = state
+  place.isSettled = true
 }

@@ -23,7 +23,7 @@ export interface QueueFeederOwner {
   /** A place was acknowledged, by the subscriber or because it is of no more use. */
   onAcknowledged(queue: SessionQueue): void
   /** Places were dropped that no subscriber has seen. Holds the queue until that is in the log, and drains it then. */
-  onExpired(queue: SessionQueue): void
+  onExpired(queue: SessionQueue, places: readonly number[]): void
   /** From here on nothing of the queue is sent, until it is connected again. */
   onDetached(queue: SessionQueue): void
 }
@@ -157,7 +157,8 @@ export class QueueFeeder {
         this.drainAllLater()
         return
       }
-      if (this.dropExpired(queue, sequences, messages)) this.owner.onExpired(queue)
+      const expired = this.dropExpired(queue, sequences, messages)
+      if (expired.length > 0) this.owner.onExpired(queue, expired)
       else for (let i = 0; i < messages.length; i++) this.send(queue, attachment, sequences[i]!, messages[i]!)
       this.drain(queue)
     })
@@ -176,17 +177,16 @@ export class QueueFeeder {
     if (queue.acknowledge(sequence)) this.owner.onAcknowledged(queue)
   }
 
-  /** @returns whether there were any. */
-  private dropExpired(queue: SessionQueue, sequences: readonly number[], messages: readonly FoundMessage[]): boolean {
-    let isAny = false
+  /** @returns their places. */
+  private dropExpired(queue: SessionQueue, sequences: readonly number[], messages: readonly FoundMessage[]): readonly number[] {
+    const expired: number[] = []
     for (const [i, { ageMs, message }] of messages.entries()) {
       const sequence = sequences[i]!
       if (sequence <= queue.maybeSentUpTo || queue.isAcknowledged(sequence) || !isExpired(message, this.waitedMs(ageMs))) continue
       this.host.reached('message expired in its queue')
-      this.drop(queue, sequence)
-      isAny = true
+      if (queue.expire(sequence)) expired.push(sequence)
     }
-    return isAny
+    return expired
   }
 
   private waitedMs(ageMs: number): number {

@@ -25,7 +25,7 @@ export interface Attachment {
 
 const COMPACT_AT = 1024
 /** More places than a queue gets between two backup points. */
-const BEYOND_ANY_LOSS = 1 << 20
+export const BEYOND_ANY_LOSS = 1 << 20
 /** Leaves offsets 50 bits. */
 const META = 8
 /** Above the QoS. */
@@ -52,6 +52,8 @@ export class SessionQueue {
   private beyond: Set<number> | undefined
   /** Places of QoS 2 messages that the subscriber has received (PUBREC) and not completed. */
   private received: Set<number> | undefined
+  /** Places that are done with as their messages expired unsent, where the log does not surely say so yet. */
+  private expired: Set<number> | undefined
   /** Places that came by a shared subscription. */
   private shared: Map<number, string> | undefined
   /** Places from `from` on were given by the record at `until`, not by that of their message. */
@@ -176,6 +178,24 @@ export class SessionQueue {
     this.advance()
     while (this.beyond?.delete(this.base)) this.advance()
     return true
+  }
+
+  /** The message expired before it was sent. @returns false where the place is done with already, or never was one. */
+  expire(sequence: number): boolean {
+    if (!this.acknowledge(sequence)) return false
+    this.expired ??= new Set()
+    this.expired.add(sequence)
+    return true
+  }
+
+  isExpired(sequence: number): boolean {
+    return this.expired?.has(sequence) === true
+  }
+
+  /** The log says it from now on. */
+  expiryLogged(sequence: number): void {
+    this.expired?.delete(sequence)
+    if (this.expired?.size === 0) this.expired = undefined
   }
 
   /** Drops every place whose message lies before `offset`: its retention is over. */

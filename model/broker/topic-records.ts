@@ -15,6 +15,7 @@ export const topicRecordType = {
   received: 9,
   absent: 10,
   aged: 11,
+  expired: 12,
 } as const
 
 /**
@@ -83,6 +84,10 @@ export type ReceivedRecord = Value<typeof receivedRecord>
 
 /** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. `atMs`: wall clock, for traces. */
 export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })), atMs: u53 })
+
+/** Places of messages that expired before they were sent: they are done with, and nobody had them. `atMs`: wall clock, for traces. Stands before the position that counts them in. */
+export const expiredRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })), atMs: u53 })
+export type ExpiredRecord = Value<typeof expiredRecord>
 
 /** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
 export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })

@@ -14,7 +14,6 @@ import { parseShared } from '../wire/topic.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { DeliveryBatch } from './delivery-batch.ts'
 import { type MessageHead, peekMessage } from './message-index.ts'
-import { traceMessage } from './message-trace.ts'
 import { QueueFeeder, type QueueFeederOwner } from './queue-feeder.ts'
 import { QueueJournal, type QueueJournalOwner } from './queue-journal.ts'
 import type { SessionQueue } from './session-queue.ts'
@@ -34,6 +33,7 @@ import {
   topicRecordType,
 } from './topic-records.ts'
 import { identifiersOf, TopicState } from './topic-state.ts'
+import { TraceDesk, type TraceDeskOwner } from './trace-desk.ts'
 
 type Chosen = MessageRecord['chosen']
 const NOBODY: Chosen = []
@@ -43,7 +43,7 @@ type SessionAttach = MessageOf<'attach'>['sessions'][number]
 type SessionAttached = MessageOf<'attached'>['sessions'][number]
 const FENCED: SessionAttached = { outcome: 'fenced', queueEnd: 0 }
 
-export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner {
+export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner, TraceDeskOwner {
   volume!: Volume
   readonly state = new TopicState()
   isServing = false
@@ -52,6 +52,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
   private readonly feeder: QueueFeeder
   private readonly journal: QueueJournal
   private readonly housekeeping: TopicHousekeeping
+  private readonly traces: TraceDesk
   private readonly checkpoints: Checkpoints<TopicCheckpoint>
   private ageBaseMs = 0
   private servingSinceMs = 0
@@ -64,12 +65,16 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.feeder = new QueueFeeder(host, shard, this)
     this.journal = new QueueJournal(host, this)
     this.housekeeping = new TopicHousekeeping(host, this, settings.broker)
+    this.traces = new TraceDesk(host, this)
     this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
       field: topicCheckpoint,
       isAllInState: false,
-      snapshot: () => this.state.snapshot(this.ageMs(), this.volume.endOffset),
+      snapshot: () => {
+        this.journal.logExpired()
+        return this.state.snapshot(this.ageMs(), this.volume.endOffset)
+      },
       restore: (checkpoint) => this.state.restore(checkpoint),
     })
   }
@@ -93,6 +98,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.journal.close()
     this.housekeeping.close()
     this.feeder.close()
+    this.traces.close()
   }
 
   onRequest(link: Link, message: Message, reply: (message: Message) => void): void {
@@ -113,7 +119,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
         this.query(message, reply)
         break
       case 'traceMessage':
-        this.trace(message, reply)
+        this.trace(link, message, reply)
         break
     }
   }
@@ -125,6 +131,9 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
         break
       case 'acknowledge':
         this.acknowledge(link, message)
+        break
+      case 'expired':
+        this.expired(link, message)
         break
       case 'received':
         this.received(link, message)
@@ -275,8 +284,8 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.journal.onAcknowledged(queue)
   }
 
-  onExpired(queue: SessionQueue): void {
-    this.journal.onExpired(queue)
+  onExpired(queue: SessionQueue, places: readonly number[]): void {
+    this.journal.onExpired(queue, places)
     this.volume.whenDurable(() => {
       if (this.isServing) this.feeder.drain(queue)
     })
@@ -306,6 +315,16 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       if (queue === undefined || !queue.acknowledge(sequence)) continue
       this.journal.onAcknowledged(queue)
       if (queue.attachment !== undefined && queue.attachment.next < queue.end) this.feeder.drain(queue)
+    }
+  }
+
+  /** At the proxy, where it waited for room. */
+  private expired(link: Link, notice: MessageOf<'expired'>): void {
+    for (const { handle, sequence } of notice.places) {
+      const queue = this.feeder.queueAt(link, handle)
+      if (queue === undefined || !queue.expire(sequence)) continue
+      this.journal.onExpiredAtProxy(queue, sequence)
+      this.feeder.drain(queue)
     }
   }
 
@@ -435,14 +454,14 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     })
   }
 
-  private trace({ offset }: MessageOf<'traceMessage'>, reply: (message: MessageOf<'messageTraced'>) => void): void {
+  private trace(link: Link, { offset }: MessageOf<'traceMessage'>, reply: (message: MessageOf<'messageTraced'>) => void): void {
     const nothing = (outcome: 'none' | 'not-owner') =>
       reply({ name: 'messageTraced', outcome, storedAtMs: 0, message: NO_BYTES, isWhole: false, deliveries: [] })
     if (!this.volume.leaseValid()) {
       nothing('not-owner')
       return
     }
-    traceMessage(this.host, this.volume, this.state, offset, (trace) => {
+    this.traces.ask(link, offset, (trace) => {
       if (!this.isServing || !this.volume.leaseValid() || trace === 'unreadable') nothing('not-owner')
       else if (trace === 'none') nothing('none')
       else reply({ name: 'messageTraced', outcome: 'found', ...trace })

@@ -20,6 +20,8 @@ import {
   type AgedRecord,
   absentRecord,
   agedRecord,
+  type ExpiredRecord,
+  expiredRecord,
   type MessageRecord,
   messageRecord,
   positionsRecord,
@@ -80,6 +82,9 @@ export class TopicState {
         for (const { clientId, base, beyond } of positionsRecord.read(reader).positions) {
           this.queues.get(clientId)?.restorePosition(base, beyond)
         }
+        break
+      case topicRecordType.expired:
+        this.applyExpired(expiredRecord.read(reader))
         break
       case RESTORED:
         for (const queue of this.queues.values()) queue.skipWhatIsLost()
@@ -184,6 +189,10 @@ export class TopicState {
 
   applyReceived({ places }: ReceivedRecord): void {
     for (const { clientId, sequence } of places) this.queues.get(clientId)?.receive(sequence)
+  }
+
+  private applyExpired({ places }: ExpiredRecord): void {
+    for (const { clientId, sequence } of places) this.queues.get(clientId)?.acknowledge(sequence)
   }
 
   applyAbsent({ sessions }: AbsentRecord): void {

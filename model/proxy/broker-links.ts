@@ -107,6 +107,11 @@ export class BrokerLink implements LinkHandler {
     this.link.notify({ name: 'received', shard, places: [{ handle, sequence }] })
   }
 
+  /** The message at a place expired here. Losing this means that the shard delivers the place again, as one that may have been sent. */
+  expired(shard: number, handle: number, sequence: number): void {
+    this.link.notify({ name: 'expired', shard, places: [{ handle, sequence }] })
+  }
+
   /** Sends what waits for company: at once, because what comes next must not overtake it. */
   sendAcknowledged(): void {
     this.acknowledgeTimer?.cancel()

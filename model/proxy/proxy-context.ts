@@ -19,6 +19,7 @@ export interface ProxyContext {
   domainOf(shard: number): ShardDomain
   sessionDomainOf(clientId: string): ShardDomain
   laneOf(shard: number): PublishLane
+  expired(shard: number, handle: number, sequence: number): void
   acknowledge(shard: number, handle: number, sequence: number): void
   received(shard: number, handle: number, sequence: number): void
   newClientId(): string

@@ -153,6 +153,10 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwn
     this.domains[shard]!.broker?.acknowledge(shard, handle, sequence)
   }
 
+  expired(shard: number, handle: number, sequence: number): void {
+    this.domains[shard]!.broker?.expired(shard, handle, sequence)
+  }
+
   received(shard: number, handle: number, sequence: number): void {
     this.domains[shard]!.broker?.received(shard, handle, sequence)
   }

@@ -152,6 +152,34 @@ describe('zonal volumes', () => {
     expect(stage.events('volume-restored')).toEqual([])
   })
 
+  test('whose disk is gone for good go back to a backup point, and traces still know of what waits', () => {
+    const stage = new Stage({ region: { volumeKind: 'zonal' }, settings: { volume: { backupIntervalMs: 2000 } } })
+    const topic = stage.topicOn(1)
+    const publisher = stage.connect({ clientId: clientOfVolumeNot(stage, 1, 'publisher'), proxy: 1 })
+    const clientId = clientOfVolumeNot(stage, 1, 'subscriber')
+    const subscriber = stage.connect({ clientId, proxy: 3, ...session })
+    stage.subscribe(subscriber, [topic])
+    subscriber.leave()
+    stage.run(3000)
+    for (let i = 0; i < 3; i++) stage.publish(publisher, topic, `m ${i}`)
+    stage.run(6000)
+    const states = () => {
+      const everything = { topic, fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, afterOffset: 0, limit: 10 }
+      const { shard, messages } = stage.askConsole({ name: 'findMessages', ...everything })
+      return messages.flatMap(({ offset }) =>
+        stage.askConsole({ name: 'traceMessage', shard, offset }).deliveries.map((delivery) => `${delivery.clientId} ${delivery.state}`),
+      )
+    }
+    const expected = Array.from({ length: 3 }, () => `${clientId} waiting`)
+    expect(states()).toEqual(expected)
+    const heal = stage.apply({ kind: 'disk-loss', machines: ['volume-2'] })
+    stage.run(500)
+    heal()
+    stage.until(() => eventsOf(stage, 'volume-restored').some(({ volume }) => volume === 1), 'the restore', 20_000)
+    stage.until(() => stage.timesServed(1) > 1, 'a new owner')
+    expect(states()).toEqual(expected)
+  })
+
   test('whose disk is gone for good go back to the last backup point, say so, and go on under a new epoch', () => {
     const stage = new Stage({ region: { volumeKind: 'zonal' }, settings: { volume: { backupIntervalMs: 2000 } } })
     const topic = stage.topicOn(1)

@@ -228,6 +228,8 @@ export const messages = {
   },
   /** The subscriber is done with these places of its queue: PUBACK, PUBCOMP, or a PUBREC that refuses. */
   acknowledge: { number: 55, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
+  /** The messages at these places expired with the proxy, before they were sent [MQTT-3.3.2-5]: done with as well, though the subscriber has not had them. */
+  expired: { number: 49, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
   /** PUBREC: the subscriber has the QoS 2 messages at these places. Answered by `release` once that is durable. */
   received: { number: 58, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
   /** To the proxy: that the subscriber has these is durable, PUBREL may leave. Said again to each connection that takes over, until the place is acknowledged. */
@@ -292,13 +294,16 @@ export const messages = {
       message: bytes,
       /** False where the log that tells of the deliveries is not kept, or too long to be read for one question. */
       isWhole: bool,
-      /** `sent`: or may have been, by a former owner. `ended`: the session is over. Times are 0 where it did not happen, or no record says when. */
+      /**
+       * `sent`: or may have been, by a former owner. `ended`: the session is over. `expired`: before it was sent. `unknown`: the log is too long for one question. Times are 0 where it did
+       * not happen, or no record says when.
+       */
       deliveries: list(
         record({
           clientId: utf8,
           sequence: u53,
           qos: u8,
-          state: oneOf('waiting', 'sent', 'received', 'acknowledged', 'ended'),
+          state: oneOf('waiting', 'sent', 'received', 'acknowledged', 'ended', 'expired', 'unknown'),
           receivedAtMs: u53,
           acknowledgedAtMs: u53,
         }),
@@ -392,6 +397,7 @@ export type Notice =
   | MessageOf<'detach'>
   | MessageOf<'deliver'>
   | MessageOf<'acknowledge'>
+  | MessageOf<'expired'>
   | MessageOf<'received'>
   | MessageOf<'release'>
   | MessageOf<'rules'>
