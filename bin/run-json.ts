@@ -19,6 +19,7 @@ export function jsonResult(result: RunResult, replay: string): object {
     facts,
     failover: result.failover ?? null,
     queues: result.queues ?? null,
+    drained: result.drained,
     audit: { topics: audit.topics, messages: audit.messages, unanswered: audit.unanswered.length },
     goals,
     digest,

@@ -117,7 +117,7 @@ export interface Hearing {
     timeUs: number,
   ): void
   /** PUBACK or the first PUBREC; `accepted` when its reason code is below 0x80. `first`: this message was not acknowledged before. */
-  onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number): void
+  onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number, reasonCode: number): void
   /** The client sent PUBREL; `publication` is undefined where none of that identifier is known. */
   onReleaseSent?(connection: Connection, packetId: number, publication: Publication | undefined, timeUs: number): void
   /** A message of ours that was surely published; before it is counted as delivered. */

@@ -181,14 +181,23 @@ describe('quotas', () => {
     quotas: { messagesPerSecond, payloadBytes },
   })
 
-  /** Publishes at QoS 0 for so many seconds. */
-  function burst(desk: Desk, perSecond: number, spanSeconds: number) {
+  /** Publishes for so many seconds, and is answered at once. */
+  function burst(desk: Desk, perSecond: number, spanSeconds: number, reasonCodeOf: (sequence: number) => number) {
     const connection = desk.stage.connected(0, 5)
+    desk.stage.wait(6000)
     for (let sequence = 0; sequence < perSecond * spanSeconds; sequence++) {
-      connection.publish('data/0', sequence, { qos: 0 })
+      connection.publish('data/0', sequence)
+      connection.receive({ cmd: 'puback', messageId: sequence + 1, reasonCode: reasonCodeOf(sequence) })
       desk.stage.wait(1000 / perSecond)
     }
     return connection
+  }
+
+  function limited(perSecond: number): Desk {
+    const desk = new Desk()
+    desk.exchange(set(perSecond, 65_536), { outcome: 'done' })
+    desk.stage.wait(6000)
+    return desk
   }
 
   test('of payload: catches one too large that is accepted', () => {
@@ -214,29 +223,35 @@ describe('quotas', () => {
     expect(desk.texts).toContain('with 200 bytes was accepted')
   })
 
-  test('of messages: catches a client far above it that stays, and one below it that is sent away', () => {
-    const above = new Desk()
-    above.exchange(set(10, 65_536), { outcome: 'done' })
-    above.stage.wait(6000)
-    const stays = burst(above, 50, 3)
-    above.stage.wait(7000)
-    stays.publish('data/0', 999, { qos: 0 })
-    expect(above.texts).toContain('is still connected')
-    const below = new Desk()
-    below.exchange(set(10, 65_536), { outcome: 'done' })
-    below.stage.wait(6000)
-    burst(below, 2, 3).receive({ cmd: 'disconnect', reasonCode: 0x96 })
-    expect(below.texts).toContain('it had published 4 messages at most in two seconds, and 10 a second are allowed')
+  test('of messages: catches one more than a full bucket and its filling that is accepted', () => {
+    const desk = limited(10)
+    burst(desk, 50, 3, () => 0)
+    expect(desk.texts).toContain('and 10 a second are allowed')
+    const bucket = limited(10)
+    burst(bucket, 50, 1, (sequence) => (sequence < 10 || sequence % 5 === 0 ? 0 : 0x97))
+    expect(bucket.stage.verdict('console-answers')).toBe('held')
   })
 
-  test('of messages: holds where who is above it is sent away', () => {
-    const desk = new Desk()
-    desk.exchange(set(10, 65_536), { outcome: 'done' })
-    desk.stage.wait(6000)
-    const sentAway = burst(desk, 50, 1)
-    sentAway.receive({ cmd: 'disconnect', reasonCode: 0x96 })
-    sentAway.close()
-    desk.stage.wait(10_000)
-    expect(desk.stage.verdict('console-answers')).toBe('held')
+  test('of messages: catches a client below it that is refused for it', () => {
+    const desk = limited(10)
+    burst(desk, 2, 3, (sequence) => (sequence === 5 ? 0x97 : 0))
+    expect(desk.texts).toContain('it had published 4 messages at most in two seconds, and 10 a second are allowed')
+  })
+
+  test('of messages: catches a client that is sent away, above it or not', () => {
+    const desk = limited(10)
+    burst(desk, 50, 1, (sequence) => (sequence < 10 ? 0 : 0x97)).receive({ cmd: 'disconnect', reasonCode: 0x96 })
+    expect(desk.texts).toContain('was sent away for publishing too much')
+  })
+
+  test('of messages: is put to the test by who is above it, and by nobody else', () => {
+    const exercisedBy = (perSecond: number) => {
+      const desk = limited(10)
+      const before = desk.stage.result('console-answers').exercised
+      burst(desk, perSecond, 2, (sequence) => (sequence < 10 ? 0 : 0x97))
+      return desk.stage.result('console-answers').exercised - before
+    }
+    expect(exercisedBy(5)).toBe(0)
+    expect(exercisedBy(50)).toBeGreaterThan(10)
   })
 })

@@ -3,7 +3,7 @@
  *
  * Right is: a first level of topics takes publishes from a budget after it was created, and none from a budget after it was deleted; a client that was kicked loses the connection that it had; the
  * clients that are connected are listed; what is found of a topic has all that its publishers had acknowledged before the question, by time what the whole has of that time, and a message asked for by its id is that message; a quota of
- * payload or of messages a second binds from a budget after it was set, and nobody who keeps well below the latter is sent away for it.
+ * payload or of messages a second binds from a budget after it was set, nobody who keeps well below the latter is refused for it, and nobody is sent away.
  * What was asked and answered is told by the operator, who is a client of the console; what came of it is seen at the clients' sockets.
  * Put to the test by each request asked while a majority of the consoles had been in order for a budget, and by each publish, connection and message that shows what an answer was worth.
  * An answer that a shard is out of reach is borne while the region is troubled, since the console can only ask its owner. What a change is worth is not judged
@@ -11,7 +11,7 @@
  * Left out: quotas of connections and of filters.
  */
 import type { Check, Shared } from './check.ts'
-import { ConsoleQuotas } from './console-quotas.ts'
+import { ConsoleQuotas, QUOTA_EXCEEDED } from './console-quotas.ts'
 import { IntervalSet, missingRuns } from './intervals.ts'
 import { describeRuns, Findings, NEVER_BEFORE, seconds } from './promise.ts'
 import { type Client, type Connection, type Flow, NEVER } from './state.ts'
@@ -227,15 +227,16 @@ export function checkConsoleAnswers(shared: Shared): ConsoleAnswers {
     onProcessEnded: (_machine, _cause, _error, timeUs) => look(timeUs),
     onPublishSent: (connection, _flow, _sequence, _publication, _kind, timeUs) => quotas.published(connection, timeUs),
     onServerPacket: (connection, packet, _frameBytes, timeUs) => quotas.heard(connection, packet, timeUs),
-    onAnswered(connection, publication, accepted, _first, timeUs) {
+    onAnswered(connection, publication, accepted, _first, timeUs, reasonCode) {
       const { flow, firstSentAtUs } = publication
       if (flow === undefined) return
       if (quotas.judgePayload(connection, publication, accepted, timeUs)) return
+      quotas.judgeRate(connection, publication, reasonCode, timeUs)
       const name = flow.topic.name.split('/', 1)[0]!
       const level = levels.get(name)
       if (level === undefined || firstSentAtUs < inForceFromUs(level.sinceUs)) return
       findings.exercised++
-      if (accepted === level.exists) return
+      if (accepted === level.exists || (!accepted && reasonCode === QUOTA_EXCEEDED)) return
       const [is, did] = level.exists ? ['created', 'refused'] : ['deleted', 'accepted']
       findings.violated(timeUs, `a topic that was ${is} is ${did}`, () => ({
         text: `The console had ${is} the first level ${name} by ${seconds(level.sinceUs)}, and a publish of ${connection.client.id} to ${flow.topic.name}, first sent at ${seconds(firstSentAtUs)}, was ${did}.`,
@@ -254,7 +255,6 @@ export function checkConsoleAnswers(shared: Shared): ConsoleAnswers {
       kicked.delete(connection)
     },
     onSweep(nowUs) {
-      quotas.sweep(nowUs)
       for (const each of open.values()) {
         if (each.isLate || nowUs - each.askedAtUs <= budgetUs) continue
         each.isLate = true

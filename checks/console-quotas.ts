@@ -1,11 +1,14 @@
 /**
- * The part of `console-answers` that is about quotas: from a budget after they were set, no payload above the limit is accepted, whoever publishes more than a bucket of a second's
- * worth could ever let through is sent away, and whoever keeps below half the rate is not.
+ * The part of `console-answers` that is about quotas: from a budget after they were set, no payload above the limit is accepted; of one connection no more messages are accepted than a bucket of a
+ * second's worth lets through; whoever keeps below half the rate is not refused for it; and nobody is sent away for it, since a client comes back with all that was not acknowledged.
+ * How long a client is made to wait is not judged, nor are messages of QoS 0, of which nobody can see whether they were accepted.
  */
 import type { Packet } from 'mqtt-packet'
 import { type Findings, seconds } from './promise.ts'
 import type { Connection, Publication } from './state.ts'
 
+/** MQTT 5, section 3.4.2.1. */
+export const QUOTA_EXCEEDED = 0x97
 /** MQTT 5, section 3.14.2.1. */
 const MESSAGE_RATE_TOO_HIGH = 0x96
 
@@ -15,8 +18,11 @@ interface Rate {
   before: number
   /** The most in two seconds one after the other. */
   most: number
-  /** It is to be gone by then. */
-  dueUs: number | undefined
+  /** When it first published with the quota in force, and what it has sent, and had accepted, of what it first sent since. */
+  sinceUs: number | undefined
+  sent: number
+  accepted: number
+  isTooFast: boolean
 }
 
 export class ConsoleQuotas {
@@ -56,7 +62,7 @@ export class ConsoleQuotas {
     if (this.limits === undefined || this.limits.messagesPerSecond === 0) return
     let rate = this.rates.get(connection)
     if (rate === undefined) {
-      rate = { second: 0, count: 0, before: 0, most: 0, dueUs: undefined }
+      rate = { second: 0, count: 0, before: 0, most: 0, sinceUs: undefined, sent: 0, accepted: 0, isTooFast: false }
       this.rates.set(connection, rate)
     }
     const second = Math.floor(timeUs / 1_000_000)
@@ -67,21 +73,64 @@ export class ConsoleQuotas {
     }
     rate.count++
     rate.most = Math.max(rate.most, rate.before + rate.count)
-    // A full bucket and two seconds of filling.
-    if (this.isInForce(timeUs) && rate.before + rate.count > 3 * this.limits.messagesPerSecond) rate.dueUs ??= timeUs + this.budgetUs
+    // A proxy that has started goes by the planned rules until it has learnt of these.
+    if (!this.isInForce(timeUs, connection.startedAtUs + this.budgetUs)) return
+    rate.sinceUs ??= timeUs
+    rate.sent++
   }
 
   heard(connection: Connection, packet: Packet, timeUs: number): void {
-    if (packet.cmd !== 'disconnect' || packet.reasonCode !== MESSAGE_RATE_TOO_HIGH || !this.isInForce(timeUs)) return
-    const most = this.rates.get(connection)?.most ?? 0
-    const { messagesPerSecond } = this.limits!
-    this.findings.exercised++
-    if (messagesPerSecond > 0 && most > messagesPerSecond / 2) return
-    this.findings.violated(timeUs, 'a client below its quota is sent away', () => ({
-      text: `${connection.client.id} was sent away for publishing too much at ${seconds(timeUs)}: it had published ${most} messages at most in two seconds, and ${messagesPerSecond} a second are allowed.`,
+    if (packet.cmd !== 'disconnect' || packet.reasonCode !== MESSAGE_RATE_TOO_HIGH || this.limits === undefined) return
+    this.findings.violated(timeUs, 'a client is sent away for its rate', () => ({
+      text: `${connection.client.id} was sent away for publishing too much at ${seconds(timeUs)}: it comes back with all that was not acknowledged, and is sent away again.`,
       evidence: [
-        { timeUs: this.sinceUs, text: `the quota of ${messagesPerSecond} messages a second was set` },
+        { timeUs: this.sinceUs, text: `the quota of ${this.limits!.messagesPerSecond} messages a second was set` },
         { timeUs, text: `DISCONNECT with reason code 0x96 to ${connection.client.id}` },
+      ],
+    }))
+  }
+
+  /** A publish whose payload is within its quota was answered. */
+  judgeRate(connection: Connection, { firstSentAtUs }: Publication, reasonCode: number, timeUs: number): void {
+    const rate = this.rates.get(connection)
+    const sinceUs = rate?.sinceUs
+    if (
+      rate === undefined ||
+      sinceUs === undefined ||
+      this.limits === undefined ||
+      firstSentAtUs < sinceUs ||
+      sinceUs < this.inForceFromUs(this.sinceUs)
+    )
+      return
+    const { messagesPerSecond } = this.limits
+    const most = messagesPerSecond * (1 + (timeUs - sinceUs) / 1_000_000)
+    if (rate.sent > most && !rate.isTooFast) {
+      rate.isTooFast = true
+      this.findings.exercised++
+    }
+    if (reasonCode === QUOTA_EXCEEDED) {
+      this.findings.exercised++
+      if (rate.most <= messagesPerSecond / 2) this.refusedBelow(connection, rate, timeUs)
+    } else if (reasonCode < 0x80 && ++rate.accepted > most + 1) this.acceptedAbove(connection, rate.accepted, sinceUs, timeUs)
+  }
+
+  private refusedBelow(connection: Connection, { most }: Rate, timeUs: number): void {
+    this.findings.violated(timeUs, 'a client below its quota is refused', () => ({
+      text: `A publish of ${connection.client.id} was refused for a quota at ${seconds(timeUs)}: it had published ${most} messages at most in two seconds, and ${this.limits!.messagesPerSecond} a second are allowed.`,
+      evidence: [
+        { timeUs: this.sinceUs, text: `the quota of ${this.limits!.messagesPerSecond} messages a second was set` },
+        { timeUs, text: `reason code 0x97 to ${connection.client.id}` },
+      ],
+    }))
+  }
+
+  private acceptedAbove(connection: Connection, accepted: number, sinceUs: number, timeUs: number): void {
+    if (this.isOutOfOrder(connection.machine)) return
+    this.findings.violated(timeUs, 'more messages than the quota are accepted', () => ({
+      text: `Of ${connection.client.id} ${accepted} messages were accepted from ${seconds(sinceUs)} to ${seconds(timeUs)}, and ${this.limits!.messagesPerSecond} a second are allowed.`,
+      evidence: [
+        { timeUs: this.sinceUs, text: `the quota of ${this.limits!.messagesPerSecond} messages a second was set` },
+        { timeUs, text: `${accepted} were accepted` },
       ],
     }))
   }
@@ -106,28 +155,10 @@ export class ConsoleQuotas {
   }
 
   closed(connection: Connection): void {
-    if (this.rates.get(connection)?.dueUs !== undefined) this.findings.exercised++
     this.rates.delete(connection)
   }
 
-  sweep(nowUs: number): void {
-    for (const [connection, { dueUs, most }] of this.rates) {
-      if (dueUs === undefined || nowUs <= dueUs) continue
-      this.rates.delete(connection)
-      // They may have been out of force again when it was to be sent away.
-      const wasInForce = this.isInForce(dueUs - this.budgetUs)
-      if (connection.left || !wasInForce || this.isOutOfOrder(connection.machine)) continue
-      this.findings.violated(nowUs, 'a client above its quota is not sent away', () => ({
-        text: `${connection.client.id} published ${most} messages within two seconds, and is still connected at ${seconds(nowUs)}; ${this.limits?.messagesPerSecond} a second are allowed.`,
-        evidence: [
-          { timeUs: this.sinceUs, text: 'the quota was set' },
-          { timeUs: nowUs, text: 'its connection is open' },
-        ],
-      }))
-    }
-  }
-
-  private isInForce(timeUs: number): boolean {
-    return this.limits !== undefined && timeUs >= this.inForceFromUs(this.sinceUs)
+  private isInForce(timeUs: number, startedAtUs = 0): boolean {
+    return this.limits !== undefined && timeUs >= Math.max(this.inForceFromUs(this.sinceUs), startedAtUs)
   }
 }

@@ -52,6 +52,7 @@ const held: RunResult = {
     control: undefined,
   },
   facts: { clientsStruck: 50, shardsMoved: 4, copiesLost: 12, faults: 1 },
+  drained: true,
   audit: { topics: 300, messages: 11_549, unanswered: [], malformed: [] },
   digest: 'bb85b74cf7d4ddb2',
   events: 228_959,
@@ -208,6 +209,11 @@ describe('the summary of a run', () => {
     const line = 'zonal volumes do not promise this: the one copy is gone'
     expect(renderSummary({ ...violated, notPromised: { 'acked-survives': line } }, { colour: false, replay })).toContain(`\n    ${line}\n`)
     expect(renderSummary(violated, { colour: false, replay })).not.toContain('do not promise')
+  })
+
+  test('says that the drain was not over when its time was', () => {
+    expect(renderSummary({ ...held, drained: false }, { colour: false, replay })).toContain('the drain was not over after 600 s')
+    expect(renderSummary(held, { colour: false, replay })).not.toContain('drain')
   })
 
   test('says what the auditor could not read', () => {

@@ -5,7 +5,7 @@
 
 import type { PromiseResult, Violation } from '../checks/promise.ts'
 import { isAsExpected, type RunResult, type Verdict } from '../scenarios/result.ts'
-import type { Expectation } from '../scenarios/scenario.ts'
+import { DRAIN_BUDGET_MS, type Expectation } from '../scenarios/scenario.ts'
 import type { StoryLine, StoryTone } from '../scenarios/story.ts'
 import { controlBlock, failoverBlock, queuesBlock, recoveryBlock } from './recovery-blocks.ts'
 import { count, duration, type Paint, painter, wrap } from './text.ts'
@@ -168,7 +168,7 @@ function proof(promise: PromiseResult, notPromised: string | undefined, options:
   return [...lines, ...rest, ...excuse, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
 }
 
-function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
+function messagesBlock({ measures, audit, drained }: RunResult, paint: Paint): string {
   const columns: readonly (readonly [string, number, Style | undefined])[] = [
     ['published', measures.messagesPublished, undefined],
     ['acknowledged', measures.messagesAcknowledged, undefined],
@@ -192,7 +192,10 @@ function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
     ...(willsFired > 0 ? [`${count(willsFired)} wills fired`] : []),
   ]
   const kinds = apart.length > 0 ? [paint('dim', `  ${apart.join(', ')}`)] : []
-  return [paint('bold', 'Messages'), paint('dim', names), values, ...kinds, ...audited].join('\n')
+  const moving = drained
+    ? []
+    : [`  ${paint('red', `the drain was not over after ${DRAIN_BUDGET_MS / 1000} s: messages still moved, and may count as lost`)}`]
+  return [paint('bold', 'Messages'), paint('dim', names), values, ...kinds, ...moving, ...audited].join('\n')
 }
 
 function verdictBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {

@@ -14,8 +14,8 @@ function parsed(fault: NonNullable<ScenarioFile['faults']>[number]): ScenarioFau
   return scenarioSchema.parse({ title: 'x', faults: [fault] }).faults[0]!
 }
 
-function fired(firing: Firing, down: readonly string[] = [], seed = 1): readonly TimedFault[] | Nobody {
-  return whatFires(firing, { machines, seed, isRunning: (machine) => !down.includes(machine) })
+function fired(firing: Firing, down: readonly string[] = [], seed = 1, off = down): readonly TimedFault[] | Nobody {
+  return whatFires(firing, { machines, seed, isRunning: (machine) => !down.includes(machine), isOn: (machine) => !off.includes(machine) })
 }
 
 function only(fault: NonNullable<ScenarioFile['faults']>[number], down: readonly string[] = []): readonly TimedFault[] | Nobody {
@@ -111,6 +111,15 @@ describe('what fires', () => {
     ])
   })
 
+  test('as a loss of power strikes a machine whose process has crashed, and none that is off', () => {
+    const power = firingsOf([parsed({ kind: 'power-loss', machines: 'broker-1', at: '1s' })], 60_000)[0]!
+    const lost = [{ afterMs: 0, fault: { kind: 'power-loss', machines: ['broker-1'] } }]
+    expect(fired(power, ['broker-1'], 1, [])).toEqual(lost)
+    expect(fired(power, ['broker-1'], 1, ['broker-1'])).toEqual({ kind: 'power-loss', wanted: 'broker-1' })
+    const gradual = firingsOf([parsed({ kind: 'zone-outage', zone: 'az2', form: 'gradual', at: '1s' })], 60_000)[0]!
+    expect(fired(gradual, ['broker-2'], 1, ['dns-2'])).toHaveLength(3)
+  })
+
   test('as a gradual outage is the loss of power of one machine of the zone after another', () => {
     const faults = only({ kind: 'zone-outage', zone: 'az2', form: 'gradual', over: '30s', at: '1s' }) as readonly TimedFault[]
     expect(faults.map(({ afterMs }) => afterMs)).toEqual([0, 10_000, 20_000, 30_000])
@@ -178,6 +187,24 @@ describe('a scenario is refused, with the place and the reason, when', () => {
       /address-change is for clients' machines: proxy-1/,
     ],
     [
+      'brokers are taken for DNS servers',
+      '{ kind: dns-stale, machines: role broker, at: 9s, for: 1s }',
+      /dns-stale is for DNS servers: broker-1, broker-2 and broker-3 are none\. allowed: role dns/,
+    ],
+    ['nobody is to be struck', '{ kind: crash, machines: 0 of role broker, at: 9s }', /expected a whole number from 1 to 1000, found 0/],
+    ['no machine is named', '{ kind: crash, machines: [], at: 9s }', /a list of machines names at least one, found an empty list/],
+    [
+      'a fault point is not in the code',
+      '{ kind: fault-point, machines: all, point: copy-sync-late, at: 9s, for: 1s }',
+      /"copy-sync-late" is not known\. allowed: copy-syncs-late, .*Did you mean copy-syncs-late\?/,
+    ],
+    ['it is more than a year away', '{ kind: restart, machines: broker-1, at: 99999999h }', /no run takes more than a year: 8760h at most/],
+    [
+      'a zone has none of the machines',
+      '{ kind: restart, machines: role proxy in zone az9, at: 9s }',
+      /no zone az9\. allowed: az1, az2, az3\. Did you mean az1\?/,
+    ],
+    [
       'a machine is to be added where there is no zone',
       '{ kind: scale-out, role: proxy, zone: az9, at: 9s }',
       /faults\.0\.zone: the region has no zone az9\. allowed: az1, az2, az3/,
@@ -202,7 +229,8 @@ test('every kind of fault that a scenario may name has a mode', () => {
 test('a machine that stood by is struck by faults on its role once it runs, and not before', () => {
   const spare = { name: 'proxy-4', zone: 'az1', role: 'proxy', standby: true }
   const isolation = firingsOf([parsed({ kind: 'isolation', machines: 'role proxy in zone az1', at: '1s' })], 60_000)[0]!
-  const struck = (isRunning: (machine: string) => boolean) => whatFires(isolation, { machines: [...machines, spare], seed: 1, isRunning })
+  const struck = (isRunning: (machine: string) => boolean) =>
+    whatFires(isolation, { machines: [...machines, spare], seed: 1, isRunning, isOn: isRunning })
   expect(struck((machine) => machine !== 'proxy-4')).toMatchObject([{ fault: { machines: ['proxy-1'] } }])
   expect(struck(() => true)).toMatchObject([{ fault: { machines: ['proxy-1', 'proxy-4'] } }])
 })

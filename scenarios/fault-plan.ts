@@ -2,10 +2,12 @@
  * From the faults of a scenario to those that a World takes: when each of them fires, on which machines, and what it comes to.
  *
  * Machines are chosen when a fault fires: a selector with a number draws among those that run. Draws come from the run's seed, the fault's place in the scenario, and how often it fired before:
- * no fault moves another one's. A fault on processes that finds none running is not put in force, and says so. Faults on links, disks and clocks strike machines that are off, too.
+ * no fault moves another one's. A fault on processes that finds none running is not put in force, and says so; nor is a loss of power that finds no
+ * machine on, with a process or without. Faults on links, disks and clocks strike machines that are off, too.
  * Some faults are several of the world's, one after the other: a gradual outage, a rolling upgrade, the loss of a zone's control plane.
  */
 import seedrandom from 'seedrandom'
+import type { FaultPoint } from '../model/fault-points.ts'
 import type { Fault } from '../model/world.ts'
 import { BROWN_OUT, GRADUAL_OVER_MS, type PlainFault, type ScenarioFault } from './fault-schema.ts'
 import { type Selectable, type Selector, select } from './selector.ts'
@@ -37,12 +39,14 @@ export interface Stage {
   readonly machines: readonly Selectable[]
   readonly seed: number
   isRunning(machine: string): boolean
+  /** It has power, whatever has become of its process. */
+  isOn(machine: string): boolean
 }
 
 /** Roles of the control plane in a zone; its DNS servers go on answering, by what they knew last. */
 const CONTROL_PLANE: readonly string[] = ['nameserver', 'console', 'instance-group']
 /** The fault point of a DNS server (`model/cloud/dns-server.ts`) that keeps its answers as they are. */
-const STALE_ANSWERS = 'dns-health-checks-stand-still'
+const STALE_ANSWERS: FaultPoint = 'dns-health-checks-stand-still'
 
 /** Every firing of the faults within the act of faults, in the order of the scenario. */
 export function firingsOf(faults: readonly ScenarioFault[], endOfFaultsMs: number): readonly Firing[] {
@@ -107,10 +111,15 @@ class Chooser {
         return this.zoneOutage(planned)
       case 'crash':
       case 'restart':
-      case 'power-loss':
       case 'pause':
       case 'address-change':
         return this.onProcesses(planned.machines, (machines) => ({ kind: planned.kind, machines }))
+      case 'power-loss':
+        return this.onMachines(
+          planned.machines,
+          (name) => this.stage.isOn(name),
+          (machines) => ({ kind: 'power-loss', machines }),
+        )
       case 'slow':
         return this.onProcesses(planned.machines, (machines) => ({ kind: 'slow', machines, factor: planned.factor }))
       case 'scale-in':
@@ -188,10 +197,10 @@ class Chooser {
         return once({ kind: 'zone-outage', zone, form, slowdown, lossProbability: loss })
       }
       case 'gradual': {
-        const running = inZone.filter(({ name }) => this.stage.isRunning(name)).map(({ name }) => name)
-        if (running.length === 0) return { kind: 'power-loss', wanted: `zone ${zone}` }
+        const on = inZone.filter(({ name }) => this.stage.isOn(name)).map(({ name }) => name)
+        if (on.length === 0) return { kind: 'power-loss', wanted: `zone ${zone}` }
         const machines: string[] = []
-        while (running.length > 0) machines.push(...running.splice(this.below(running.length), 1))
+        while (on.length > 0) machines.push(...on.splice(this.below(on.length), 1))
         return oneByOne({ kind: 'power-loss', machines }, (planned.over ?? GRADUAL_OVER_MS) / Math.max(1, machines.length - 1))
       }
       default:
@@ -222,7 +231,15 @@ class Chooser {
     selector: Selector,
     faultOn: (machines: readonly string[]) => F,
   ): readonly TimedFault[] | Nobody {
-    const machines = select(selector, this.machines(), this.below, (name) => this.stage.isRunning(name))
+    return this.onMachines(selector, (name) => this.stage.isRunning(name), faultOn)
+  }
+
+  private onMachines<F extends Extract<Fault, { machines: readonly string[] }>>(
+    selector: Selector,
+    isThere: (machine: string) => boolean,
+    faultOn: (machines: readonly string[]) => F,
+  ): readonly TimedFault[] | Nobody {
+    const machines = select(selector, this.machines(), this.below, isThere)
     const fault = faultOn(machines)
     return machines.length === 0 ? { kind: fault.kind, wanted: wordsOf(selector) } : once(fault)
   }

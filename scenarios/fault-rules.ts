@@ -3,11 +3,20 @@
  */
 import { machinesOf } from './cast.ts'
 import { isLasting, OWN_FIELDS, type PlainFault, type ScenarioFault } from './fault-schema.ts'
+import { listNames } from './fault-text.ts'
 import { formatDuration } from './fields.ts'
 import { didYouMean } from './nearest.ts'
 import type { Scenario } from './scenario.ts'
 import { type Selectable, type Selector, SelectorProblem, select } from './selector.ts'
 import { endOfFaultsMs } from './timing.ts'
+
+/** Faults that are for machines of one role. */
+const ONLY_FOR: Readonly<Partial<Record<PlainFault['kind'], { readonly role: string; readonly words: string }>>> = {
+  'address-change': { role: 'client', words: "clients' machines" },
+  'nat-timeout': { role: 'client', words: "clients' machines" },
+  'dns-silent': { role: 'dns', words: 'DNS servers' },
+  'dns-stale': { role: 'dns', words: 'DNS servers' },
+}
 
 type Path = readonly (string | number)[]
 
@@ -58,10 +67,13 @@ function plainProblems(fault: PlainFault, machines: readonly Selectable[]): read
       problems.push({ path: [field], text: error.message })
       continue
     }
-    if (fault.kind !== 'address-change' && fault.kind !== 'nat-timeout') continue
-    const others = chosen.filter((name) => machines.find((machine) => machine.name === name)?.role !== 'client')
-    if (others.length > 0)
-      problems.push({ path: [field], text: `${fault.kind} is for clients' machines: ${others.join(', ')} is none. allowed: role client` })
+    const only = ONLY_FOR[fault.kind]
+    if (only === undefined) continue
+    const others = chosen.filter((name) => machines.find((machine) => machine.name === name)?.role !== only.role)
+    if (others.length > 0) {
+      const text = `${fault.kind} is for ${only.words}: ${listNames(others)} ${others.length === 1 ? 'is none' : 'are none'}. allowed: role ${only.role}`
+      problems.push({ path: [field], text })
+    }
   }
   return problems
 }

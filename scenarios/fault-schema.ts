@@ -7,6 +7,7 @@
  * Left out: conditions ("when a shard moves"): faults go by the clock.
  */
 import * as z from 'zod'
+import { faultPoints } from '../model/fault-points.ts'
 import { byKind, choice, clockChange, describe, duration, fraction, integer, strict, trueOrFalse } from './fields.ts'
 import { selectorSchema } from './selector.ts'
 
@@ -100,7 +101,7 @@ const lastingFaults = [
   strict({
     kind: z.literal('fault-point'),
     machines,
-    point: z.string({ error: (issue) => `expected the name of a fault point, found ${describe(issue.input)}` }).min(1),
+    point: choice(faultPoints).describe('Which rarer branch in the code of these machines is taken.'),
     probability: fraction().default(1),
   }),
 ] as const

@@ -83,7 +83,9 @@ export function faultText(fault: Fault, phase: 'applied' | 'healed'): string {
           ? `${verb(fault, 'stops', 'stop')} to follow who is healthy`
           : `${verb(fault, 'follows', 'follow')} again who is healthy`
       }
-      return gone ? `${names} takes the branch ${fault.point}` : `${names} leaves the branch ${fault.point}`
+      return gone
+        ? `${verb(fault, 'takes', 'take')} the branch ${fault.point}`
+        : `${verb(fault, 'leaves', 'leave')} the branch ${fault.point}`
   }
 }
 

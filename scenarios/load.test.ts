@@ -347,3 +347,9 @@ describe('--set', () => {
     expect(problemsOf(outage, assignment)[0]).toContain(message)
   })
 })
+
+test.each(['[]', '{}'])('a scenario that expects nothing (%s) is refused, since its verdict would say nothing', (expected) => {
+  expect(() => loadScenario(`title: x\nexpect: ${expected}\n`, { file: 'x.yaml', name: 'x' })).toThrow(
+    /x\.yaml:2:9: expect: names no promise, so the run would say nothing/,
+  )
+})

@@ -104,15 +104,16 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   if (issue.code === 'invalid_key')
     return [{ path: path.slice(0, -1), key: String(path.at(-1)), text: issue.issues.map((inner) => inner.message).join('; ') }]
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    // The alternative that was meant is the one that got furthest before it failed.
+    if (issue.message !== 'Invalid input') return [{ path, text: issue.message }]
+    // The alternative that was meant is the one that got furthest before it failed, and of those the one with the least against it.
     const depth = (issues: readonly z.core.$ZodIssue[]): number =>
       Math.max(...issues.map((inner) => inner.path.length + (inner.code === 'invalid_type' || inner.code === 'invalid_value' ? 0 : 1)))
     const furthest = Math.max(...issue.errors.map(depth))
-    const meant = issue.errors.filter((issues) => depth(issues) === furthest)
+    const meant = issue.errors.filter((issues) => depth(issues) === furthest).sort((a, b) => a.length - b.length)
     if (furthest > 0)
       return meant[0]!.flatMap((inner) => problemsOf({ ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue))
     const texts = issue.errors.flatMap((issues) => issues.map((inner) => inner.message.replace(/^Invalid input: /, '')))
-    return [{ path, text: issue.message === 'Invalid input' ? [...new Set(texts)].join('; or ') : issue.message }]
+    return [{ path, text: [...new Set(texts)].join('; or ') }]
   }
   return [{ path, text: issue.message.replace(/^Invalid input: /, '') }]
 }

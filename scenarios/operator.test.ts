@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { loadScenario } from './load.ts'
+import { loadScenario, ScenarioProblem } from './load.ts'
 import { runScenario } from './runner.ts'
 
 const scenario = loadScenario(
@@ -54,4 +54,21 @@ test('a request that is later than all else lengthens the run', () => {
 test('a first level of topics that is none is refused where it stands', () => {
   const text = 'title: x\nconsole: [ { at: 1s, createTopic: a/b } ]\n'
   expect(() => loadScenario(text, { file: 'operator.yaml', name: 'operator' })).toThrow(/console/)
+})
+
+test.each<[string, RegExp]>([
+  [
+    '{ at: 9s, createTopic: a, deleteTopic: b }',
+    /:2:\d+: console\.0: one request a step, found createTopic and deleteTopic; known: createTopic, /,
+  ],
+  ['{ at: 9s }', /console\.0: one request a step, found none; known: createTopic, deleteTopic, setQuotas/],
+  ['{ at: 9s, kikClient: x }', /unknown key kikClient\. allowed: at, .*Did you mean kickClient\?/],
+  ['{ at: 9, kickClient: x }', /console\.0\.at: 9 has no unit/],
+  ['{ at: 9s, kickClient: "" }', /console\.0\.kickClient: expected the id of a client, found ""/],
+  ['{ at: 9s, createTopic: a, what: b }', /unknown key what\. allowed: at, createTopic/],
+  ['kick', /expected at and one request, found "kick"\. known: /],
+])('a request %s is refused with a reason', (step, reason) => {
+  const load = () => loadScenario(`title: x\nconsole: [ ${step} ]\n`, { file: 'x.yaml', name: 'x' })
+  expect(load).toThrow(ScenarioProblem)
+  expect(load).toThrow(reason)
 })

@@ -28,6 +28,8 @@ export interface RunResult {
   readonly failover?: Failover
   /** Where recording was on. */
   readonly queues?: Queues
+  /** False where messages still moved when the time for the drain was over: what had not arrived by then may count as lost. */
+  readonly drained: boolean
   readonly audit: AuditReport
   /** Equal for equal runs; hex. */
   readonly digest: string

@@ -67,6 +67,7 @@ class Run {
   private readonly queueWatch: QueueWatch | undefined
   private entriesPassed = 0
   private livelocks = 0
+  private isDrained = false
 
   constructor(scenario: Scenario, options: RunOptions) {
     this.scenario = scenario
@@ -155,6 +156,7 @@ class Run {
       facts: gatherFacts(world.history, world.machines),
       ...(failover === undefined ? {} : { failover }),
       ...(this.queueWatch === undefined ? {} : { queues: this.queueWatch.queues(world.history) }),
+      drained: this.isDrained,
       audit,
       digest,
       events,
@@ -205,7 +207,12 @@ class Run {
 
   private fire(firing: Firing): void {
     const { world, machines, options } = this
-    const due = whatFires(firing, { machines, seed: options.seed, isRunning: (machine) => world.isRunning(machine) })
+    const due = whatFires(firing, {
+      machines,
+      seed: options.seed,
+      isRunning: (machine) => world.isRunning(machine),
+      isOn: (machine) => world.isOn(machine),
+    })
     if ('wanted' in due) {
       world.foundNobody(due.kind, due.wanted)
       return
@@ -267,9 +274,10 @@ class Run {
     const { world, statistics } = this
     this.advance(checks, 'drain', this.endOfPublishingUs + this.scenario.workload.drain * US_PER_MS)
     const giveUpUs = world.nowUs() + DRAIN_BUDGET_MS * US_PER_MS
-    for (let before = -1; statistics.counters.received !== before && world.nowUs() < giveUpUs; ) {
+    for (let before = -1; !this.isDrained && world.nowUs() < giveUpUs; ) {
       before = statistics.counters.received
       this.advance(checks, 'drain', world.nowUs() + QUIET_MS * US_PER_MS)
+      this.isDrained = statistics.counters.received === before
     }
   }
 

@@ -238,16 +238,37 @@ const topicName = z
   .string({ error: (issue) => `expected a first level of topics, found ${describe(issue.input)}` })
   .regex(FIRST_LEVEL, { error: (issue) => `a first level of topics has no / + # and does not begin with $: ${describe(issue.input)}` })
 
+const text = (what: string) =>
+  z
+    .string({ error: (issue) => `expected ${what}, found ${describe(issue.input)}` })
+    .min(1, { error: (issue) => `expected ${what}, found ${describe(issue.input)}` })
+
+const consoleSteps = [
+  strict({ at: duration, createTopic: topicName }),
+  strict({ at: duration, deleteTopic: topicName }),
+  strict({ at: duration, setQuotas: strict(quotaFields) }),
+  strict({ at: duration, listClients: integer(1, 1000) }),
+  strict({ at: duration, kickClient: text('the id of a client') }),
+  strict({ at: duration, findMessages: text('a topic') }),
+  strict({ at: duration, traceMessage: text('a topic') }),
+] as const
+const consoleRequests = consoleSteps.flatMap(({ shape }) => Object.keys(shape).filter((key) => key !== 'at'))
+
+/** @returns undefined where there is one request, whatever else is wrong with it */
+function consoleStepProblem(step: unknown): string | undefined {
+  const known = `known: ${consoleRequests.join(', ')}`
+  if (typeof step !== 'object' || step === null || Array.isArray(step))
+    return `expected at and one request, found ${describe(step)}. ${known}`
+  const keys = Object.keys(step).filter((key) => key !== 'at')
+  const asked = keys.filter((key) => consoleRequests.includes(key))
+  if (asked.length === 1) return undefined
+  if (asked.length > 1) return `one request a step, found ${asked.join(' and ')}; ${known}`
+  const [first] = keys
+  return first === undefined ? `one request a step, found none; ${known}` : unknownKey(first, ['at', ...consoleRequests])
+}
+
 const consoleRequestSchema = z
-  .union([
-    strict({ at: duration, createTopic: topicName }),
-    strict({ at: duration, deleteTopic: topicName }),
-    strict({ at: duration, setQuotas: strict(quotaFields) }),
-    strict({ at: duration, listClients: integer(1, 1000) }),
-    strict({ at: duration, kickClient: z.string().min(1) }),
-    strict({ at: duration, findMessages: z.string().min(1) }),
-    strict({ at: duration, traceMessage: z.string().min(1) }),
-  ])
+  .union(consoleSteps, { error: ({ input }) => consoleStepProblem(input) })
   .describe('What an operator asks of the console, and when, from the start of the run.')
 
 const intruderSchema = strict({
@@ -295,6 +316,9 @@ const expectationSchema = z
   .describe('violatedAtMost: violated, as it has to be, and no more often than that: so that the lesson hides no other failure.')
 const promiseSchema = choice(promiseIds as unknown as readonly [PromiseId, ...PromiseId[]])
 
+/** A run of which nothing is expected would hold whatever it does. */
+const NOTHING_EXPECTED = 'names no promise, so the run would say nothing: name one, or leave expect out for what every run puts to the test'
+
 export const scenarioSchema = strict({
   title: z
     .string({
@@ -322,13 +346,15 @@ export const scenarioSchema = strict({
   budgets: budgetsSchema.prefault({}),
   expect: z
     .union([
-      z.array(promiseSchema),
-      z.partialRecord(promiseSchema, expectationSchema, {
-        error: (issue) => {
-          const unknown = issue as unknown as { readonly code: string; readonly keys: readonly string[] }
-          return unknown.code === 'unrecognized_keys' ? unknown.keys.map((key) => unknownKey(key, promiseIds)).join('; ') : undefined
-        },
-      }),
+      z.array(promiseSchema).min(1, { error: NOTHING_EXPECTED }),
+      z
+        .partialRecord(promiseSchema, expectationSchema, {
+          error: (issue) => {
+            const unknown = issue as unknown as { readonly code: string; readonly keys: readonly string[] }
+            return unknown.code === 'unrecognized_keys' ? unknown.keys.map((key) => unknownKey(key, promiseIds)).join('; ') : undefined
+          },
+        })
+        .refine((expected) => Object.keys(expected).length > 0, { error: NOTHING_EXPECTED }),
     ])
     .optional()
     .describe(

@@ -6,6 +6,9 @@ import * as z from 'zod'
 import { integer, strict } from './fields.ts'
 import { didYouMean } from './nearest.ts'
 
+/** Machines that a number may ask for. */
+const MOST = 1000
+
 export const selectorSchema = z
   .union([
     z.string(),
@@ -13,9 +16,9 @@ export const selectorSchema = z
       role: z.string().optional(),
       zone: z.string().optional(),
       machine: z.string().optional(),
-      count: integer(1, 1000).optional(),
+      count: integer(1, MOST).optional(),
     }),
-    z.array(z.string()).min(1),
+    z.array(z.string()).min(1, { error: 'a list of machines names at least one, found an empty list' }),
   ])
   .meta({
     id: 'selector',
@@ -55,6 +58,8 @@ function parseText(text: string): Criteria {
     .filter((word) => word !== '' && word !== 'in')
   if (words.length > 2 && words[1] === 'of' && /^\d+$/.test(words[0]!)) {
     criteria.count = Number(words[0])
+    if (criteria.count < 1 || criteria.count > MOST)
+      throw new SelectorProblem(`"${text}": expected a whole number from 1 to ${MOST}, found ${words[0]}`)
     words = words.slice(2)
   }
   while (words.length > 0) {
@@ -95,8 +100,11 @@ function matchOne(
   const zones = distinct(machines.map((machine) => machine.zone))
   const roles = distinct(machines.map((machine) => machine.role))
   const names = machines.map((machine) => machine.name)
-  if (criteria.zone !== undefined && !zones.includes(criteria.zone)) throw unknown('zone', criteria.zone, zones)
   if (criteria.role !== undefined && !roles.includes(criteria.role)) throw unknown('role', criteria.role, roles)
+  if (criteria.zone !== undefined && !zones.includes(criteria.zone)) {
+    const meant = machines.filter(({ role }) => (criteria.role === undefined ? !OUTSIDE.includes(role) : role === criteria.role))
+    throw unknown('zone', criteria.zone, distinct(meant.map(({ zone }) => zone)))
+  }
   if (criteria.machine !== undefined && !names.includes(criteria.machine)) {
     const word = criteria.machine
     if (zones.includes(word)) throw new SelectorProblem(`${word} is a zone: write zone ${word}`)

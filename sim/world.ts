@@ -54,6 +54,8 @@ export interface SimWorld extends VirtualWorld {
   jumpWallClock(machine: string, byMs: number): void
   /** Lets a machine's wall clock gain so many µs a second from now on; negative: lose. */
   driftWallClock(machine: string, partsPerMillion: number): void
+  /** Whether a machine has power, with a process or without. */
+  isOn(machine: string): boolean
 }
 
 const defaultPrices: WorkPrices = { packet: 4, record: 3, request: 2, connection: 30, 'tls-handshake': 1000 }
@@ -151,6 +153,10 @@ class World implements SimWorld, EventTarget {
 
   isRunning(machine: string): boolean {
     return this.machine(machine).process !== undefined
+  }
+
+  isOn(machine: string): boolean {
+    return this.machine(machine).isOn
   }
 
   nowUs(): number {

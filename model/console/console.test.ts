@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { openAccess } from '../access.ts'
 import { decodeStored, Stage } from '../region-stage.test-support.ts'
 import type { MessageOf } from '../wire/messages.ts'
+import { encodePacket } from '../wire/mqtt-codec.ts'
 import { type Asked, ConsoleClient } from './console-client.ts'
 
 const consoles = ['console-1', 'console-2', 'console-3'] as const
@@ -301,20 +302,92 @@ describe('quotas', () => {
     expect(stage.connect({ clientId: 'fourth' }).connack?.reasonCode).toBe(0)
   })
 
-  test('of messages a second close the connection, of MQTT 5 with 0x96', () => {
+  test('of messages a second: MQTT 5 is told 0x97 of what is too much, and what is within them goes on', () => {
     const stage = new Stage()
     setQuotas(stage, { messagesPerSecond: 10 })
     const calm = stage.connect({ clientId: 'calm', version: 5 })
     for (let i = 0; i < 25; i++) {
-      calm.publish('t', 'x')
+      const packetId = calm.publish('t', 'x')
       stage.run(110)
+      expect(calm.pubackOf(packetId)?.reasonCode).toBe(0x10)
     }
-    expect(calm.closed).toBeUndefined()
+    const busy = stage.connect({ clientId: 'busy', version: 5 })
+    const codesOf = (qos: 1 | 2) => {
+      const ids = Array.from({ length: 6 }, () => busy.publish('t', 'x', qos))
+      stage.run(500)
+      return ids.map((id) => (qos === 1 ? busy.pubackOf(id) : busy.of('pubrec').find(({ packetId }) => packetId === id))?.reasonCode)
+    }
+    expect(codesOf(1)).toEqual([0x10, 0x10, 0x10, 0x10, 0x10, 0x10])
+    // Four are left, and half a second has brought five.
+    expect(codesOf(2)).toEqual([0, 0, 0, 0, 0, 0])
+    expect(codesOf(1)).toEqual([0x10, 0x10, 0x10, 0x10, 0x10, 0x10])
+    expect(codesOf(2)).toEqual([0, 0, 0, 0, 0, 0])
+    expect(codesOf(2)).toEqual([0, 0, 0, 0, 0, 0])
+    expect(codesOf(1)).toEqual([0x10, 0x10, 0x10, 0x10, 0x10, 0x97])
+    expect(busy.closed).toBeUndefined()
+  })
+
+  test('of messages a second: 3.1.1, and what has no acknowledgement, has to wait, and nothing of it is lost', () => {
+    for (const [version, qos] of [
+      [4, 1],
+      [4, 0],
+      [5, 0],
+    ] as const) {
+      const stage = new Stage()
+      setQuotas(stage, { messagesPerSecond: 10 })
+      const subscriber = stage.connect({ clientId: 'subscriber' })
+      stage.subscribe(subscriber, ['t'])
+      const busy = stage.connect({ clientId: 'busy', version })
+      for (let i = 0; i < 30; i++) busy.publish('t', `${i}`, qos)
+      stage.run(1000)
+      expect(subscriber.messages.length).toBeGreaterThanOrEqual(10)
+      expect(subscriber.messages.length).toBeLessThanOrEqual(20)
+      stage.run(1500)
+      expect(subscriber.messages).toEqual(Array.from({ length: 30 }, (_, i) => `${i}`))
+      expect(busy.closed).toBeUndefined()
+    }
+  })
+
+  test('of messages a second: one who is held by them is served at once when they are lifted, and its DISCONNECT is heard', () => {
+    const stage = new Stage()
+    setQuotas(stage, { messagesPerSecond: 1 })
+    const subscriber = stage.connect({ clientId: 'subscriber' })
+    stage.subscribe(subscriber, ['t', 'will'])
+    const busy = stage.connect({ clientId: 'busy', will: { topic: 'will', payload: Buffer.from('gone'), qos: 1, retain: false } })
+    for (let i = 0; i < 20; i++) busy.publish('t', `${i}`)
+    setQuotas(stage, { messagesPerSecond: 0 })
+    stage.run(1500)
+    expect(subscriber.messages.length).toBe(20)
+    setQuotas(stage, { messagesPerSecond: 1 })
+    const last = (payload: string) =>
+      encodePacket({ type: 'publish', topic: 't', payload: Buffer.from(payload), qos: 0, dup: false, retain: false, packetId: 0 }, 4)
+    busy.sendBytes(Buffer.concat([last('a'), last('b'), encodePacket({ type: 'disconnect', reasonCode: 0 }, 4)]))
+    busy.leave()
+    stage.run(3000)
+    expect(subscriber.messages).not.toContain('gone')
+  })
+
+  test('of messages a second: who sends again all that it has no answer to gets on, and nothing is stored without end', () => {
     for (const version of [5, 4] as const) {
-      const busy = stage.connect({ clientId: `busy-${version}`, version })
-      for (let i = 0; i < 12; i++) busy.publish('t', 'x')
-      stage.until(() => busy.closed !== undefined, 'the close')
-      expect(busy.of('disconnect').map(({ reasonCode }) => reasonCode)).toEqual(version === 5 ? [0x96] : [])
+      const stage = new Stage()
+      setQuotas(stage, { messagesPerSecond: 5 })
+      const topic = stage.topicOn(0)
+      const open = new Set([1, 2, 3, 4, 5, 6])
+      let connections = 0
+      for (; open.size > 0 && connections < 20; connections++) {
+        const device = stage.connect(
+          version === 5
+            ? { clientId: 'device', version, cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
+            : { clientId: 'device', version, cleanStart: false },
+        )
+        for (const packetId of open) device.publish(topic, `m${packetId}`, 1, { packetId, dup: true })
+        stage.run(500)
+        device.leave()
+        stage.run(800)
+        for (const packetId of open) if (device.pubackOf(packetId) !== undefined) open.delete(packetId)
+      }
+      expect(connections).toBeLessThanOrEqual(2)
+      expect(stage.stored(topic)).toEqual(['m1', 'm2', 'm3', 'm4', 'm5', 'm6'])
     }
   })
 

@@ -56,6 +56,8 @@ export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishe
   private session: ConnectedSession | undefined
   /** Of `holding`, all that apply. */
   private held = 0
+  /** What was read and waits for the rate of its client: a publish, and whatever came after it. Undefined where nothing does. */
+  private postponed: Packet[] | undefined
 
   constructor(context: ProxyContext, connection: Connection, handle: number) {
     this.context = context
@@ -80,6 +82,9 @@ export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishe
   }
 
   onClose(_connection: Connection, closeReason: CloseReason): void {
+    const goodbye = this.postponed?.find(({ type }) => type === 'disconnect')
+    // It was received before the end: the will is not due [MQTT-3.14.4-3].
+    if (goodbye !== undefined) this.session?.onPacket(goodbye)
     this.finish(`connection ${closeReason}`)
   }
 
@@ -101,7 +106,8 @@ export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishe
         if (this.early.length > EARLY_PACKETS_LIMIT) this.hold(holding.early)
         break
       case 'connected':
-        this.session!.onPacket(packet)
+        if (this.postponed === undefined) this.session!.onPacket(packet)
+        else this.postponed.push(packet)
         break
       case 'closed':
         break
@@ -168,7 +174,7 @@ export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishe
     const early = this.early
     this.early = []
     this.readOn(holding.early)
-    for (const packet of early) if (!this.isClosed()) session.onPacket(packet)
+    this.take(early)
   }
 
   /** The client ends the connection. */
@@ -329,6 +335,30 @@ export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishe
   hold(why: Holding): void {
     if (this.held === 0) this.connection.pause()
     this.held |= why
+  }
+
+  /** The packet at hand, and all that come after it, are taken so much later. */
+  postpone(packet: Packet, forMs: number): void {
+    this.hold(holding.rate)
+    this.postponed = [packet]
+    this.context.host.setTimer(forMs, () => {
+      const packets = this.postponed
+      this.postponed = undefined
+      if (packets === undefined || !this.isConnected) return
+      this.take(packets)
+      if (this.postponed === undefined) this.readOn(holding.rate)
+    })
+  }
+
+  /** What waited, as far as it need not wait again. */
+  private take(packets: Packet[]): void {
+    for (let taken = 0; taken < packets.length && this.isConnected; taken++) {
+      this.session!.onPacket(packets[taken]!)
+      if (this.postponed === undefined) continue
+      packets.splice(0, taken)
+      this.postponed = packets
+      return
+    }
   }
 
   /** Reads again, where nothing else stands against it. */

@@ -4,6 +4,9 @@
  * QoS 2: the session shard says which message the packet id stands for, then the topic shard stores it, then PUBREC leaves; PUBREL is durable at the session shard before PUBCOMP.
  * On one connection a packet id that has not been released is the same publication and is stored once; over connections that is the session shard's knowledge.
  * A refusal is decided before anything of the message is kept.
+ *
+ * Above the quota of messages a second, MQTT 5 is answered 0x97 (Quota exceeded) where there is an acknowledgement to say it in. What has none, and what the client sends again, which may be
+ * stored already, waits until the rate allows it, and the connection is not read meanwhile. Nobody is sent away: a client would come back with all that was not acknowledged.
  */
 import { publishRefusal, type User } from '../access.ts'
 import { emit } from '../events.ts'
@@ -46,30 +49,33 @@ export class Publishing {
   }
 
   onPublish(packet: Publish): void {
-    const { messagesPerSecond } = this.context.quotas
-    if (messagesPerSecond > 0 && !this.isWithinRate(messagesPerSecond)) return
+    const exchange = packet.qos === 2 ? this.exchanges?.get(packet.packetId) : undefined
+    const waitMs = exchange === undefined ? this.waitForRate() : 0
+    if (waitMs > 0 && (this.client.version !== 5 || packet.qos === 0 || packet.dup)) {
+      this.client.postpone(packet, waitMs)
+      return
+    }
     const topic = packet.properties?.topicAlias === undefined ? packet.topic : this.resolveAlias(packet, packet.properties.topicAlias)
     if (topic === undefined) return
-    const exchange = packet.qos === 2 ? this.exchanges?.get(packet.packetId) : undefined
     if (packet.qos > 0 && !this.admit(exchange === undefined)) return
     if (exchange !== undefined) {
       this.repeated(packet.packetId, exchange)
       return
     }
-    const refusal = this.refusalOf(packet, topic)
+    const refusal = waitMs > 0 ? reason.quotaExceeded : this.refusalOf(packet, topic)
     if (refusal !== undefined) this.refuse(packet, topic, refusal)
     else if (packet.qos === 0) this.passOn(packet, topic)
     else if (packet.qos === 1) this.append(packet, topic, this.inbound.receivedQoS1(packet.packetId), 0, 0)
     else this.receive(packet, topic)
   }
 
-  /** @returns false where the client publishes more than its quota, and the connection is over */
-  private isWithinRate(perSecond: number): boolean {
+  /** @returns 0 where one more publish is within the quota, and counted */
+  private waitForRate(): number {
+    const { messagesPerSecond } = this.context.quotas
+    if (messagesPerSecond === 0) return 0
     const nowMs = this.context.host.nowMs()
-    this.rate ??= new MessageRate(perSecond, nowMs)
-    if (this.rate.admit(perSecond, nowMs)) return true
-    this.client.disconnect(reason.messageRateTooHigh, `more than ${perSecond} messages a second`)
-    return false
+    this.rate ??= new MessageRate(messagesPerSecond, nowMs)
+    return this.rate.admit(messagesPerSecond, nowMs) ? 0 : this.rate.waitMs(messagesPerSecond)
   }
 
   /** @returns undefined where the alias is none, and the connection is over */
