@@ -79,7 +79,7 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T)
   return z.enum(words, { error: (issue) => choiceProblem(issue.input, words) })
 }
 
-function choiceProblem(value: unknown, words: readonly string[]): string {
+export function choiceProblem(value: unknown, words: readonly string[]): string {
   return `${describe(value)} is not known. allowed: ${words.join(', ')}${typeof value === 'string' ? didYouMean(value, words) : ''}`
 }
 

@@ -127,7 +127,7 @@ describe('a scenario file', () => {
     [
       'an expectation that is no verdict',
       `${outage}expect: { acked-survives: hold }\n`,
-      'storm.yaml:7:27: expect.acked-survives: "hold" is not known. allowed: held, violated. Did you mean held?',
+      'storm.yaml:7:27: expect.acked-survives: "hold" is not known. allowed: held, violated, { violatedAtMost: <number> }. Did you mean held?',
     ],
     [
       'a setting that does not exist',

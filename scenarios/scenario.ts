@@ -14,7 +14,7 @@ import { serviceProfileNames } from '../model/service-profiles.ts'
 import { defaultSettings, type ServiceSettings } from '../model/settings.ts'
 import { notPromised, volumeKinds } from '../model/volume/kinds.ts'
 import { faultSchema, type PlainFault } from './fault-schema.ts'
-import { choice, describe, duration, integer, strict, trueOrFalse, unknownKey, wholeSeconds } from './fields.ts'
+import { choice, choiceProblem, describe, duration, integer, strict, trueOrFalse, unknownKey, wholeSeconds } from './fields.ts'
 import { statementProblem } from './statements.ts'
 
 const period = duration.refine((periodMs) => periodMs >= 1, { error: 'a period must be 1ms or more' })
@@ -311,7 +311,7 @@ const statementSchema = z
 
 const expectationSchema = z
   .union([choice(['held', 'violated']), strict({ violatedAtMost: integer(1, 1_000_000) })], {
-    error: (issue) => `${describe(issue.input)} is not known. allowed: held, violated, { violatedAtMost: <number> }`,
+    error: (issue) => choiceProblem(issue.input, ['held', 'violated', '{ violatedAtMost: <number> }']),
   })
   .describe('violatedAtMost: violated, as it has to be, and no more often than that: so that the lesson hides no other failure.')
 const promiseSchema = choice(promiseIds as unknown as readonly [PromiseId, ...PromiseId[]])
