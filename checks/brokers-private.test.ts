@@ -2,8 +2,12 @@ import { describe, expect, test } from 'vitest'
 import { clients, Stage } from './stage.test-support.ts'
 
 class Dialler {
-  readonly stage = new Stage(clients(1))
+  readonly stage: Stage
   private next = 1
+
+  constructor(intruders: readonly string[] = []) {
+    this.stage = new Stage(clients(1), { intruders })
+  }
 
   dial(target: string): number {
     const id = this.next++
@@ -63,6 +67,33 @@ describe('brokers-private', () => {
     dialler.opened(id)
     dialler.stage.wait(4000)
     dialler.closed(id, 'self')
+    expect(dialler.stage.verdict('brokers-private')).toBe('not-exercised')
+  })
+
+  test('catches a connection that is cut off late', () => {
+    const dialler = new Dialler()
+    dialler.stage.wait(60_000)
+    const id = dialler.dial('console-1')
+    dialler.opened(id)
+    dialler.stage.wait(900)
+    dialler.closed(id, 'peer')
+    expect(dialler.stage.verdict('brokers-private')).toBe('violated')
+  })
+
+  test('catches a datagram that is answered', () => {
+    const { stage } = new Dialler()
+    const { strangers } = stage.checks
+    strangers.sent('intruder-1', 'load-balancer-1', stage.nowUs)
+    expect(stage.result('brokers-private')).toMatchObject({ verdict: 'held', exercised: 1 })
+    strangers.answered('intruder-1', 'load-balancer-1', 12, stage.nowUs)
+    expect(stage.result('brokers-private').violations[0]!.text).toBe(
+      'load-balancer-1 answered a datagram that intruder-1 sent from outside.',
+    )
+  })
+
+  test('is not exercised where one of those who try never could', () => {
+    const dialler = new Dialler(['intruder-1', 'intruder-2'])
+    dialler.closed(dialler.dial('broker-1'), 'peer')
     expect(dialler.stage.verdict('brokers-private')).toBe('not-exercised')
   })
 

@@ -37,6 +37,18 @@ export interface CheckContext {
     readonly segmentMs: number
     shardOfTopic(topic: string): number
   }
+  /** What the region's load balancers are set to, and its instance group: what `readmission` and `replaced` hold them to. */
+  readonly loadBalancer: {
+    readonly probe: 'tcp' | 'mqtt'
+    readonly probeIntervalMs: number
+    readonly probeTimeoutMs: number
+    readonly unhealthyThreshold: number
+    readonly healthyThreshold: number
+    readonly slowStartMs: number
+    readonly drainMs: number
+    readonly crossZone: boolean
+  }
+  readonly instanceGroup: { readonly probeIntervalMs: number; readonly recheckIntervalMs: number; readonly takeBackAfterMs: number }
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }

@@ -5,7 +5,7 @@ import type { HistoryEntry, SocketObserver, WorldObserver } from '../model/world
 import { checkAckedDelivered } from './acked-delivered.ts'
 import { checkAckedSurvives } from './acked-survives.ts'
 import { Ages } from './ages.ts'
-import { checkBrokersPrivate } from './brokers-private.ts'
+import { checkBrokersPrivate, type StrangersView } from './brokers-private.ts'
 import { Calm } from './calm.ts'
 import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
 import { checkConsoleAnswers, type OperatorView } from './console-answers.ts'
@@ -77,8 +77,10 @@ export interface Checks {
   readonly tiers: ReadonlyMap<TierRole, SocketObserver>
   /** Of machines that try to reach what clients may not. */
   readonly intruders: SocketObserver
-  /** Of the load balancers. */
-  readonly balancers: SocketObserver
+  /** And what came of their datagrams. */
+  readonly strangers: StrangersView
+  /** Of the load balancers, one for each check that looks at their probes. */
+  readonly balancers: readonly SocketObserver[]
   readonly operator: OperatorView
   readonly world: WorldObserver
   readonly auditor: Auditor
@@ -120,6 +122,7 @@ export function createChecks(context: CheckContext): Checks {
   const brokersPrivate = checkBrokersPrivate(shared)
   const consoleAnswers = checkConsoleAnswers(shared)
   const replaced = checkReplaced(shared)
+  const readmission = checkReadmission(shared)
   const traceable = checkTraceable(shared)
   const all: Readonly<Record<PromiseId, Check>> = {
     'acked-survives': ackedSurvives,
@@ -140,7 +143,7 @@ export function createChecks(context: CheckContext): Checks {
     'no-amplification': noAmplification,
     retention: checkRetention(shared),
     'control-isolated': controlIsolated,
-    readmission: checkReadmission(),
+    readmission,
     'brokers-private': brokersPrivate,
     'console-answers': consoleAnswers,
     replaced,
@@ -183,7 +186,8 @@ export function createChecks(context: CheckContext): Checks {
     sockets: witness,
     tiers: checks.includes(noAmplification) ? noAmplification.tiers : new Map(),
     intruders: brokersPrivate.intruders,
-    balancers: replaced.balancers,
+    strangers: brokersPrivate.strangers,
+    balancers: [replaced, readmission].filter((check) => checks.includes(check)).map(({ balancers }) => balancers),
     operator: consoleAnswers.operator,
     world,
     auditor: {

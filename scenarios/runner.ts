@@ -23,7 +23,7 @@ import { gatherFailover } from './failover.ts'
 import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
 import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
-import { bootIntruder } from './intruder.ts'
+import { bootIntruder, type IntruderListener } from './intruder.ts'
 import { bootOperator, type OperatorListener } from './operator.ts'
 import { QueueWatch } from './queues.ts'
 import { type RunResult, verdictOf } from './result.ts'
@@ -111,6 +111,8 @@ class Run {
         replacementMs: budgets.replacement,
       },
       window3x: settings.proxy.window3x,
+      loadBalancer: settings.loadBalancer,
+      instanceGroup: settings.instanceGroup,
       retention: {
         retentionMs: settings.broker.retentionMs,
         segmentMessages: SEAL_AT_MESSAGES,
@@ -184,7 +186,11 @@ class Run {
     }
     for (const { dials, ...machine } of intruderMachines(this.scenario)) {
       const dialled = plan.machines.filter(({ role, standby }) => role === dials && standby !== true)
-      world.addMachine({ ...machine, cores: 1, boot: bootIntruder({ dials, machines: dialled }) })
+      const listener: IntruderListener = {
+        sent: (by, target) => checks.strangers.sent(by, target, world.nowUs()),
+        answered: (by, target, bytes) => checks.strangers.answered(by, target, bytes, world.nowUs()),
+      }
+      world.addMachine({ ...machine, cores: 1, boot: bootIntruder({ dials, machines: dialled, listener }) })
     }
     const { console: steps } = this.scenario
     if (steps.length === 0) return
@@ -244,7 +250,7 @@ class Run {
     const { world } = this
     world.observeSockets('client', checks.sockets)
     world.observeSockets(INTRUDER_ROLE, checks.intruders)
-    world.observeSockets('load-balancer', checks.balancers)
+    for (const balancers of checks.balancers) world.observeSockets('load-balancer', balancers)
     for (const [role, tier] of checks.tiers) world.observeSockets(role, tier)
     world.observe({
       onFault: (...event) => {

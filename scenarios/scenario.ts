@@ -275,9 +275,11 @@ const intruderSchema = strict({
   from: choice(['internet', 'vpc'])
     .default('internet')
     .describe('internet: a stranger. vpc: a client of the virtual network that goes beyond what it was given.'),
-  dials: choice(['broker', 'nameserver', 'volume', 'console'])
+  dials: choice(['broker', 'nameserver', 'volume', 'console', 'load-balancer', 'instance-group'])
     .default('broker')
-    .describe('All machines of this role, each every few seconds, by address.'),
+    .describe(
+      'All machines of this role, each every few seconds, by address: by connections, and brokers, load balancers (the port at which they are told of targets) and controllers of the instance group by datagrams.',
+    ),
 })
 
 const workloadSchema = strict({

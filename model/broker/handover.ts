@@ -51,7 +51,6 @@ export class Handovers {
   private readonly socket: DatagramSocket
   private readonly offers = new Map<number, Offer>()
   private readonly reservations = new Map<number, Timer>()
-  private readonly writer = new Writer()
 
   constructor(host: Host, owner: HandoverOwner) {
     this.host = host
@@ -137,8 +136,12 @@ export class Handovers {
   }
 
   private send(to: Address, word: Datagram['word'], shard: number, epoch: number): void {
-    this.writer.begin()
-    field.write(this.writer, { magic: MAGIC, word, shard, epoch, broker: this.host.machine })
-    this.socket.send(to, Buffer.from(this.writer.finish()))
+    this.socket.send(to, encodeHandover({ word, shard, epoch, broker: this.host.machine }))
   }
+}
+
+export function encodeHandover(datagram: Omit<Datagram, 'magic'>): Buffer {
+  const writer = new Writer().begin()
+  field.write(writer, { magic: MAGIC, ...datagram })
+  return writer.finish()
 }

@@ -4,12 +4,12 @@
  * Whoever hears of nobody before it that acts asks all the others, round by round; with a majority of answers in so many rounds that those before it would have been faster, it acts, and
  * says so each time it asks. So at rest one asks and the others only answer. Promised: one that reaches no majority does not act for longer than a round. Not promised: that never two act at
  * once (each of two that do not reach each other may reach a third), so what they do must not need that.
- * Datagrams from outside the virtual network are ignored.
+ * Datagrams from outside the service's own subnets are ignored.
  */
 import type { Address, DatagramSocket, Host, Timer } from '../host.ts'
 import { ports } from '../settings.ts'
 import { bool, Reader, record, u32, utf8, Writer } from '../wire/codec.ts'
-import { isInVpc } from './vpc.ts'
+import { isOfService } from './vpc.ts'
 
 export interface Controller {
   readonly name: string
@@ -89,7 +89,7 @@ export class ControllerElection {
   }
 
   private onDatagram(from: Address, bytes: Buffer): void {
-    if (!isInVpc(from.host)) return
+    if (!isOfService(from.host)) return
     const reader = new Reader(bytes)
     const { mark, round, name, acting } = field.read(reader)
     const sender = this.others.find((other) => other.name === name)
@@ -114,8 +114,17 @@ export class ControllerElection {
   }
 
   private send(target: Address, mark: number, round: number): void {
-    const writer = new Writer().begin()
-    field.write(writer, { mark, round, name: this.host.machine, acting: this.isActing })
-    this.socket.send(target, writer.finish())
+    this.socket.send(target, encode(mark, round, this.host.machine, this.isActing))
   }
+}
+
+function encode(mark: number, round: number, name: string, acting: boolean): Buffer {
+  const writer = new Writer().begin()
+  field.write(writer, { mark, round, name, acting })
+  return writer.finish()
+}
+
+/** The question of a controller of that name, which says that it acts. */
+export function encodeQuestion(name: string): Buffer {
+  return encode(ASK_MARK, 1, name, true)
 }

@@ -135,18 +135,20 @@ describe('registering targets', () => {
     expect(targets.map(({ name }) => edge.countOf(name))).toEqual([5, 0, 5])
   })
 
-  test('never goes back to an older set, and takes none from outside or of other bytes', () => {
+  test('never goes back to an older set, and takes none from strangers or of other bytes', () => {
     const edge = new ControlledEdge({ settings: { slowStartMs: 0 } })
     edge.runTo(5)
     edge.register(7, withoutSecond)
     edge.runTo(7)
     edge.register(6, targets)
-    let outside!: Host
-    edge.addHost('stranger-1', 'internet', '203.0.0.9', (host) => {
-      outside = host
-    })
+    const strangers: Host[] = []
+    for (const [name, zone, address] of [
+      ['stranger-1', 'internet', '203.0.0.9'],
+      ['stranger-2', 'vpc', '172.16.0.9'],
+    ] as const)
+      edge.addHost(name, zone, address, (host) => void strangers.push(host))
     edge.runTo(8)
-    outside.setTimer(0, () => new TargetRegistration(outside, [balancerHost]).set(9, targets))
+    for (const stranger of strangers) stranger.setTimer(0, () => new TargetRegistration(stranger, [balancerHost]).set(9, targets))
     edge.controller.setTimer(0, () => {
       const socket = edge.controller.bind(4000, () => {})
       const node = { host: balancerHost, port: ports.targetRegistration }

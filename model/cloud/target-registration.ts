@@ -3,13 +3,13 @@
  *
  * Level-triggered: a set is sent again until it is acknowledged, and now and then after that, so that a lost datagram, or a node that was started again and went back to the targets it was
  * planned with, mends itself. A node never goes back to an older version. Nobody to send the sets leaves a node with the targets it has: connections go on without a control plane.
- * What is in a set no more is drained. Datagrams from outside the virtual network are ignored. Left out: sets larger than a datagram (some thousand targets).
+ * What is in a set no more is drained. Datagrams from outside the service's own subnets are ignored. Left out: sets larger than a datagram (some thousand targets).
  */
 import type { Address, Host, Timer } from '../host.ts'
 import { ports } from '../settings.ts'
 import { list, Reader, record, u16, u32, u53, utf8, Writer } from '../wire/codec.ts'
 import { readWithdrawal, withdrawalNoted } from './target-withdrawal.ts'
-import { isInVpc } from './vpc.ts'
+import { isOfService } from './vpc.ts'
 
 export interface LoadBalancerTarget {
   readonly name: string
@@ -27,6 +27,14 @@ const RETRY_MS = 1000
 const REFRESH_MS = 10_000
 /** The host gives any free port. */
 const ANY_PORT = 0
+
+/** A set as it is told. */
+export function encodeTargets(version: number, targets: readonly LoadBalancerTarget[]): Buffer {
+  const flat = targets.map(({ name, zone, address }) => ({ name, zone, host: address.host, port: address.port }))
+  const writer = new Writer().begin()
+  setField.write(writer, { mark: SET_MARK, version, targets: flat })
+  return writer.finish()
+}
 
 /** The controlling side. */
 export class TargetRegistration {
@@ -51,10 +59,7 @@ export class TargetRegistration {
   /** From now on these are the targets. @param version grows with every change, also from one controller to the next */
   set(version: number, targets: readonly LoadBalancerTarget[]): void {
     this.version = version
-    const flat = targets.map(({ name, zone, address }) => ({ name, zone, host: address.host, port: address.port }))
-    const writer = new Writer().begin()
-    setField.write(writer, { mark: SET_MARK, version, targets: flat })
-    this.bytes = writer.finish()
+    this.bytes = encodeTargets(version, targets)
     this.tell(this.nodes)
   }
 
@@ -113,7 +118,7 @@ export interface TargetReceiver {
 export function receiveTargets(host: Host, receiver: TargetReceiver): void {
   let held = 0
   const socket = host.bind(ports.targetRegistration, (from, bytes) => {
-    if (!isInVpc(from.host)) return
+    if (!isOfService(from.host)) return
     const forMs = readWithdrawal(bytes)
     if (forMs !== undefined) {
       receiver.onWithdrawal(from.host, forMs)
