@@ -24,7 +24,7 @@ export interface PastRetention {
   readonly finishedUs: number
 }
 
-const MARKS_PER_RETENTION = 64
+const MARKS_PER_RETENTION = 128
 const LEAST_SPACING_US = 1_000_000
 const KEPT_MARKS = 4 * MARKS_PER_RETENTION
 /** By how much the clocks that age is counted by may be wrong. */
@@ -79,6 +79,11 @@ export class Ages implements Hearing {
     if (!(cutUs > 0)) return -1
     const mark = this.marks.find(({ atUs }) => atUs >= cutUs)
     return mark === undefined ? flow.sent.max : (mark.flows.get(flow)?.sentUpTo ?? -1)
+  }
+
+  /** Up to which sequence all of a flow had surely been acknowledged at a time, or -1. */
+  acknowledgedUpTo(flow: Flow, timeUs: number): number {
+    return this.marks.findLast(({ atUs }) => atUs <= timeUs)?.flows.get(flow)?.acknowledgedUpTo ?? -1
   }
 
   /** What of a flow was surely to be gone at a time; undefined where nothing was. */

@@ -49,6 +49,8 @@ export interface CheckContext {
     readonly crossZone: boolean
   }
   readonly instanceGroup: { readonly probeIntervalMs: number; readonly recheckIntervalMs: number; readonly takeBackAfterMs: number }
+  /** How often brokers look whether the shards are fairly spread; 0 or absent: never. */
+  readonly rebalanceIntervalMs?: number
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }
@@ -158,12 +160,19 @@ export interface Hearing {
   onAct?(act: Act, timeUs: number): void
   onCopies?(volume: number, logs: readonly CopyLog[]): void
   onAudited?(topic: string, publisher: number, sequence: number, payloadOk: boolean): void
+  /** The oldest message that the service still had of a topic, as a look during the run found; undefined: none. */
+  onOldest?(topic: string, oldest: OldestMessage | undefined, askedUs: number, timeUs: number): void
   onAuditEnded?(topic: string, failure: string | undefined): void
 
   /** About once a second of true time, after `Ledger.sweep`; the last one just before `finish`. */
   onSweep?(nowUs: number): void
   /** The observation ends. */
   finish?(timeUs: number): void
+}
+
+export interface OldestMessage {
+  readonly publisher: number
+  readonly sequence: number
 }
 
 /** The durable bytes of a volume's log on one machine. */

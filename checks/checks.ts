@@ -7,7 +7,7 @@ import { checkAckedSurvives } from './acked-survives.ts'
 import { Ages } from './ages.ts'
 import { checkBrokersPrivate, type StrangersView } from './brokers-private.ts'
 import { Calm } from './calm.ts'
-import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
+import type { Act, Check, CheckContext, CopyLog, OldestMessage, Shared } from './check.ts'
 import { checkConsoleAnswers, type OperatorView } from './console-answers.ts'
 import { type ControlMeasures, checkControlIsolated } from './control-isolated.ts'
 import { Disturbance } from './disturbance.ts'
@@ -29,6 +29,7 @@ import { checkRetainedLast } from './retained-last.ts'
 import { checkRetention } from './retention.ts'
 import { checkRoutesConverge } from './routes-converge.ts'
 import { checkSessionKept } from './session-kept.ts'
+import { checkSpread } from './spread.ts'
 import type { TierRole } from './tiers.ts'
 import { checkTraceable, type Trace } from './traceable.ts'
 import { checkWillOnce } from './will-once.ts'
@@ -65,6 +66,8 @@ export interface Auditor {
   /** All of a topic was read back. */
   complete(topic: string): void
   failed(topic: string, why: string): void
+  /** What a look during the run found to be the oldest message of a topic. */
+  oldest(topic: string, oldest: OldestMessage | undefined, askedUs: number, timeUs: number): void
   /** Whether the trace of a message is to be asked for. */
   wantsTrace(publisher: number, sequence: number): boolean
   traced(publisher: number, sequence: number, trace: Trace): void
@@ -148,6 +151,7 @@ export function createChecks(context: CheckContext): Checks {
     'console-answers': consoleAnswers,
     replaced,
     traceable,
+    spread: checkSpread(shared),
   }
   const checks = (context.promises ?? promiseIds).map((id) => all[id])
   // Its listening costs something, and only deadlines need it.
@@ -199,6 +203,9 @@ export function createChecks(context: CheckContext): Checks {
       },
       failed(topic, why) {
         for (const check of checks) check.onAuditEnded?.(topic, why)
+      },
+      oldest(topic, oldest, askedUs, timeUs) {
+        for (const check of checks) check.onOldest?.(topic, oldest, askedUs, timeUs)
       },
       wantsTrace: (publisher, sequence) => traceable.wants(publisher, sequence),
       traced: (publisher, sequence, trace) => traceable.traced(publisher, sequence, trace),

@@ -45,6 +45,17 @@ describe('control-isolated', () => {
     )
   })
 
+  test('catches a few milliseconds that every acknowledgement takes longer, where the slowest take as long as before', () => {
+    const publisher = new Publisher()
+    publisher.stage.wait(15_000)
+    publisher.publish(200, (i) => (i % 20 === 0 ? 60 : 4))
+    publisher.stage.apply({ kind: 'pause', machines: consoles })
+    publisher.publish(200, (i) => (i % 20 === 0 ? 60 : 30))
+    const result = publisher.stage.result('control-isolated')
+    expect(result).toMatchObject({ verdict: 'violated', violationCount: 1 })
+    expect(result.violations[0]!.text).toContain('one acknowledgement in two took 0.031 s or more, with it 0.004 s')
+  })
+
   test('holds where p99 agrees, and keeps a histogram of each phase', () => {
     const publisher = Publisher.withoutConsole()
     publisher.publish(200, () => 4)

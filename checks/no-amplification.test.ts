@@ -42,6 +42,16 @@ class Region {
     this.stage.checks.onAct('faults', this.stage.nowUs)
   }
 
+  /** What the nameservers are asked within this second, over a connection each time. */
+  lookedUp(count: number): void {
+    const nameserver = this.stage.checks.tiers.get('nameserver')!
+    for (let i = 0; i < count; i++) {
+      const id = this.nextConnection++
+      nameserver.onConnect(id, 'nameserver-1', '', this.stage.nowUs)
+      nameserver.onClosed(id, 'ended', 'peer', this.stage.nowUs)
+    }
+  }
+
   /** Ten seconds with so many frames each, and a fault. */
   static underLoad(frames: number): Region {
     const region = new Region()
@@ -108,6 +118,17 @@ describe('no-amplification', () => {
     late.second(700)
     for (let i = 0; i < 4; i++) late.second(100)
     expect(late.stage.verdict('no-amplification')).toBe('held')
+  })
+
+  test('bears of a tier that was hardly asked before only what floods no machine: less of nameservers than of brokers', () => {
+    const asked = (count: number) => {
+      const region = Region.underLoad(10)
+      region.second(90, () => region.lookedUp(count))
+      for (let i = 0; i < 4; i++) region.second(10)
+      return region.stage.verdict('no-amplification')
+    }
+    expect(asked(45)).toBe('held')
+    expect(asked(90)).toBe('violated')
   })
 
   test('does not judge what the auditor asks for', () => {

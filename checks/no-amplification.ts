@@ -8,7 +8,7 @@
  * tier are the machines that call it: each of their connections may bring three requests more, since all of them have to find their way when owners change.
  * Where the clients themselves send more than before (those who come back publish what they had queued, and acknowledge what waited for them), three times becomes as many times more: that
  * is load, not amplification.
- * A tier with fewer than a hundred requests a second for each of its machines is not flooded.
+ * A tier with fewer than twenty requests a second for each of its machines is not flooded, nor are brokers and volume servers with fewer than a hundred.
  * The seconds before: the last ten at most in which clients sent something and nobody had begun to connect for two seconds, at least two of them; faults that follow within half a minute of
  * another are judged by what was before the first. Judged until half a minute after the region is in order again, or until publishing has stopped and the auditor begins.
  * Put to the test by each of those seconds and each tier.
@@ -20,8 +20,8 @@ import { KEPT_SECONDS, PerSecond, secondOf, Tier, type TierRole, tierRoles } fro
 
 const FACTOR = 3
 const PER_CLIENT = 3
-/** So many requests a second flood no machine, whatever it got before: a small region has its shards and their owners to look after too. */
-const BORNE_PER_MACHINE = 100
+/** So many requests a second flood no machine, whatever it got before. Brokers and volume servers of a small region have its shards to look after too: each that moves is read and attached to anew. */
+const BORNE_PER_MACHINE: Readonly<Record<TierRole, number>> = { 'load-balancer': 20, proxy: 20, nameserver: 20, broker: 100, volume: 100 }
 const BASE_SECONDS = 10
 const LEAST_BASE_SECONDS = 2
 /** After a client began to connect, what it sets off is over within this. */
@@ -88,7 +88,7 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
       const before = requests.get(role)!
       const links = tier.linksIn(second)
       const clients = EDGE.has(role) ? begun : distinct
-      const borne = BORNE_PER_MACHINE * (machines.get(role) ?? 0)
+      const borne = BORNE_PER_MACHINE[role] * (machines.get(role) ?? 0)
       const allowed = Math.max(borne, FACTOR * before * growth + PER_CLIENT * (clients + links))
       const found = tier.requests.at(second)
       findings.exercised++

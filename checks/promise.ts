@@ -27,6 +27,7 @@ export const promiseIds = [
   'console-answers',
   'replaced',
   'traceable',
+  'spread',
 ] as const
 
 export type PromiseId = (typeof promiseIds)[number]

@@ -57,6 +57,38 @@ describe('retention', () => {
     expect(result.violations[0]!.evidence[1]!.text).toContain('or by its age')
   })
 
+  test('catches at any moment of the run what goes too early, and what goes too late', () => {
+    const looking = (oldestAt: (second: number) => number | undefined) => {
+      const stage = new Stage(clients(1), {
+        retention: { retentionMs: 60_000, segmentMessages: 5000, segmentMs: 10_000, shardOfTopic: () => 0 },
+      })
+      const publisher = stage.connected(0)
+      for (let sequence = 0; sequence < 400; sequence++) {
+        publisher.publish(TOPIC, sequence)
+        publisher.puback(sequence)
+        stage.wait(1000)
+        stage.checks.onAct('faults', stage.nowUs)
+        const oldest = oldestAt(sequence)
+        const found = oldest === undefined ? undefined : { publisher: 0, sequence: oldest }
+        stage.checks.auditor.oldest(TOPIC, found, stage.nowUs - 20_000, stage.nowUs)
+      }
+      return stage.result('retention')
+    }
+    // Once a minute what is past its minute goes.
+    const inTime = (second: number) => Math.max(0, Math.floor(second / 60) * 60 - 60)
+    expect(looking(inTime).verdict).toBe('held')
+    expect(looking(inTime).exercised).toBeGreaterThan(300)
+    const early = looking((second) => (second === 200 ? 146 : inTime(second)))
+    expect(early).toMatchObject({ verdict: 'violated', violationCount: 1 })
+    expect(early.violations[0]!.text).toContain('none of them was 60.000 s old')
+    expect(looking((second) => (second === 200 ? undefined : inTime(second))).verdict).toBe('violated')
+    const late = looking((second) => (second === 239 ? inTime(second - 60) : inTime(second)))
+    expect(late).toMatchObject({ verdict: 'violated', violationCount: 1 })
+    expect(late.violations[0]!.text).toBe(
+      'Sequence 60 of publisher 0 on data/0 was there at 240.000 s, past its retention of 60.000 s, a segment and a minute.',
+    )
+  })
+
   test('bears the time during which the region was troubled', () => {
     const troubled = new Minute(300)
     expect(troubled.readFrom(100).stage.verdict('retention')).toBe('violated')

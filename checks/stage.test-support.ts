@@ -60,7 +60,9 @@ export class Stage {
     {
       intruders = [],
       ...options
-    }: Partial<Pick<CheckContext, 'promises' | 'window3x' | 'retention'>> & { readonly intruders?: readonly string[] } = {},
+    }: Partial<Pick<CheckContext, 'promises' | 'window3x' | 'retention' | 'rebalanceIntervalMs'>> & {
+      readonly intruders?: readonly string[]
+    } = {},
   ) {
     const context: CheckContext = {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),

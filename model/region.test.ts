@@ -29,6 +29,17 @@ describe('the plan of a region', () => {
     expect(plan.brokers.map(({ name }) => name)).toContain('broker-15')
   })
 
+  test('puts every machine into the network of its own zone, so that a zone that is lost takes its own machines and no others', () => {
+    for (const machine of planRegion(defaultRegion).machines) {
+      const number = machine.zone.replace('az', '')
+      expect(machine.address.startsWith(`10.${number}.`), `${machine.name} in ${machine.zone} has ${machine.address}`).toBe(true)
+    }
+    for (const role of ['broker', 'proxy', 'nameserver', 'volume', 'load-balancer', 'dns', 'console', 'instance-group']) {
+      const zones = planRegion(defaultRegion).machines.flatMap((each) => (each.role === role && each.standby !== true ? [each.zone] : []))
+      expect(zones, role).toEqual(['az1', 'az2', 'az3'])
+    }
+  })
+
   test('tells which shard holds a topic', () => {
     const plan = planRegion({ ...defaultRegion, topicShards: 4 })
     const shards = Array.from({ length: 100 }, (_, i) => plan.shardOfTopic(`data/${i}`))

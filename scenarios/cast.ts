@@ -32,6 +32,9 @@ export interface ClientMachine extends Selectable {
 
 export const auditorMachine = { name: 'auditor', zone: 'ops', role: 'auditor', address: '10.255.0.1' } as const
 
+/** Where messages pass their retention during the run: who looks meanwhile. */
+export const oldestWatchMachine = { name: 'oldest-watch', zone: 'ops', role: 'auditor', address: '10.255.0.3' } as const
+
 /** Where the operator stands who asks the console what a scenario says. */
 export const operatorMachine = { name: 'operator', zone: 'ops', role: 'operator', address: '10.255.0.2' } as const
 

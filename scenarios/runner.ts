@@ -7,6 +7,7 @@
  */
 import { type Checks, createChecks } from '../checks/checks.ts'
 import { decodePayload } from '../checks/payload.ts'
+import { PROMISED_RETENTION_MS } from '../checks/retention.ts'
 import type { ClientFacts } from '../checks/state.ts'
 import { SEAL_AT_MESSAGES } from '../model/broker/message-index.ts'
 import { detectionBoundMs } from '../model/client/profile.ts'
@@ -16,7 +17,16 @@ import { ports } from '../model/settings.ts'
 import type { Fault } from '../model/world.ts'
 import { createSimWorld, type SimWorld } from '../sim/world.ts'
 import { type AuditReport, bootAuditor } from './auditor.ts'
-import { auditorMachine, clientMachines, INTRUDER_ROLE, intruderMachines, machinesOf, operatorMachine, regionSpec } from './cast.ts'
+import {
+  auditorMachine,
+  clientMachines,
+  INTRUDER_ROLE,
+  intruderMachines,
+  machinesOf,
+  oldestWatchMachine,
+  operatorMachine,
+  regionSpec,
+} from './cast.ts'
 import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
 import { gatherFailover } from './failover.ts'
@@ -24,6 +34,7 @@ import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
 import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
 import { bootIntruder, type IntruderListener } from './intruder.ts'
+import { bootOldestWatch } from './oldest-watch.ts'
 import { bootOperator, type OperatorListener } from './operator.ts'
 import { QueueWatch } from './queues.ts'
 import { type RunResult, verdictOf } from './result.ts'
@@ -51,6 +62,9 @@ const US_PER_SECOND = 1_000_000
 /** Nothing received for this long: nothing is on its way any more. */
 const QUIET_MS = 2000
 const LIVELOCKS_BORNE = 5
+/** How often it is looked which messages are the oldest, where a run is longer than their retention. */
+const LOOKS_PER_RETENTION = 128
+const LEAST_LOOK_MS = 1000
 
 class Run {
   private readonly scenario: Scenario
@@ -61,6 +75,8 @@ class Run {
   private readonly world: SimWorld
   private readonly statistics = createFleetStatistics()
   private readonly strains: VolumeStrains
+  /** What is promised, where the scenario sets nothing else: not what the settings happen to say. */
+  private readonly retentionMs: number
   private readonly endOfFaultsUs: number
   private readonly endOfPublishingUs: number
   /** Where recording is on. */
@@ -89,6 +105,7 @@ class Run {
     })
     this.endOfFaultsUs = endOfFaultsMs(scenario) * US_PER_MS
     this.endOfPublishingUs = this.endOfFaultsUs + settle * US_PER_MS
+    this.retentionMs = scenario.region.settings.broker?.retentionMs ?? PROMISED_RETENTION_MS
   }
 
   play(): RunResult {
@@ -113,8 +130,9 @@ class Run {
       window3x: settings.proxy.window3x,
       loadBalancer: settings.loadBalancer,
       instanceGroup: settings.instanceGroup,
+      rebalanceIntervalMs: settings.broker.rebalanceIntervalMs,
       retention: {
-        retentionMs: settings.broker.retentionMs,
+        retentionMs: this.retentionMs,
         segmentMessages: SEAL_AT_MESSAGES,
         segmentMs: settings.broker.segmentAgeMs,
         shardOfTopic: (topic) => this.plan.shardOfTopic(topic),
@@ -192,6 +210,7 @@ class Run {
       }
       world.addMachine({ ...machine, cores: 1, boot: bootIntruder({ dials, machines: dialled, listener }) })
     }
+    if (this.retentionMs * US_PER_MS < this.endOfPublishingUs) this.watchTheOldest(checks)
     const { console: steps } = this.scenario
     if (steps.length === 0) return
     const listener: OperatorListener = {
@@ -203,6 +222,27 @@ class Run {
       cores: 1,
       boot: bootOperator({ consoles: plan.consoles, steps, quotas: plan.quotas, listener }),
     })
+  }
+
+  private watchTheOldest(checks: Checks): void {
+    const { world, plan } = this
+    const boot = bootOldestWatch({
+      nameservers: plan.nameservers,
+      settings: regionSpec(this.scenario).settings,
+      intervalMs: Math.max(LEAST_LOOK_MS, this.retentionMs / LOOKS_PER_RETENTION),
+      topics: () => checks.acknowledgedTopics(),
+      shardOfTopic: (topic) => plan.shardOfTopic(topic),
+      onOldest: (topic, oldest, tookMs) => {
+        const { publisher, sequence } = (oldest === undefined ? undefined : decodePayload(oldest.payload)) ?? {
+          publisher: -1,
+          sequence: -1,
+        }
+        if (oldest !== undefined && publisher < 0) return
+        const nowUs = world.nowUs()
+        checks.auditor.oldest(topic, oldest === undefined ? undefined : { publisher, sequence }, nowUs - tookMs * US_PER_MS, nowUs)
+      },
+    })
+    world.addMachine({ ...oldestWatchMachine, cores: 1, boot })
   }
 
   private scheduleFaults(): void {

@@ -42,8 +42,9 @@ export class TopicHousekeeping {
     this.settings = settings
   }
 
+  /** At full minutes of the shard's age, whoever owns it: a shard that moves again and again would else never come round to it. */
   start(): void {
-    this.timer = this.host.setTimer(INTERVAL_MS, () => {
+    this.timer = this.host.setTimer(INTERVAL_MS - (this.owner.ageMs() % INTERVAL_MS), () => {
       this.keepHouse()
       this.start()
     })
