@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { codec } from './codec.ts'
+import { days } from './days.ts'
 import { eventQueue } from './event-queue.ts'
 import { createFloor } from './floor.ts'
 import { clients, connect, rate, shards, time } from './growth.ts'
@@ -19,7 +20,20 @@ import { reference as referenceLoad } from './reference-load.ts'
 import { rest } from './rest.ts'
 import { renderTable } from './table.ts'
 
-const measurements: readonly Measurement[] = [codec, eventQueue, network, rest, reference, rate, connect, clients, shards, time, memory]
+const measurements: readonly Measurement[] = [
+  codec,
+  eventQueue,
+  network,
+  rest,
+  days,
+  reference,
+  rate,
+  connect,
+  clients,
+  shards,
+  time,
+  memory,
+]
 
 const usage = `Usage: npm run bench -- [options]
 

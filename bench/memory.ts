@@ -25,7 +25,8 @@ interface Footprint {
 
 let collectGarbage: (() => void) | undefined
 
-function footprint(): Footprint {
+/** What is reachable now. */
+export function footprint(): Footprint {
   if (collectGarbage === undefined) {
     setFlagsFromString('--expose-gc')
     collectGarbage = runInNewContext('gc') as () => void

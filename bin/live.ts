@@ -66,7 +66,7 @@ async function serve(
   stop: Promise<string>,
   options: LiveCommandOptions,
 ): Promise<number> {
-  const count = (role: string) => plan.machines.filter((machine) => machine.role === role).length
+  const count = (role: string) => plan.machines.filter((machine) => machine.role === role && machine.standby !== true).length
   const readiness = new Readiness({ shards: plan.shardCount, proxies: count('proxy'), balancers: count('load-balancer') })
   let told = false
   let threw = false
@@ -174,7 +174,7 @@ async function stopRole(world: LiveWorld, role: string): Promise<void> {
 
 function readyLine({ host, port }: Address, { zones, data }: LiveCommandOptions, plan: RegionPlan): string {
   const files = data === undefined ? 'in a temporary folder, removed at the end' : `in ${data}`
-  return `ready: mqtt://${host}:${port} (${zones} ${zones === 1 ? 'zone' : 'zones'}, ${plan.machines.length} machines, ${plan.shardCount} shards; files ${files}; Ctrl-C ends it)`
+  return `ready: mqtt://${host}:${port} (${zones} ${zones === 1 ? 'zone' : 'zones'}, ${plan.machines.filter(({ standby }) => standby !== true).length} machines, ${plan.shardCount} shards; files ${files}; Ctrl-C ends it)`
 }
 
 function lineOf({ timeUs, machine, event }: HistoryEntry): string {

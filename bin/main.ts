@@ -78,7 +78,9 @@ Exit codes: 0 every promise as expected, 1 violated or not exercised, 2 bad inpu
     .command('run')
     .summary('play scenarios and print what happened and the verdict')
     .description('Plays scenarios and prints what happened, in time order, and which promises were kept.')
-    .argument('<scenario...>', 'names from `squall list`, or scenario files')
+    .argument('[scenario...]', 'names from `squall list`, or scenario files')
+    .option('--all', 'every scenario that comes with Squall, in place of names; slow ones play the first seed only')
+    .option('--tag <tag>', 'with --all: those that have this tag, or one of several', collect)
     .addOption(
       new Option('--seed <n>', "everything random is drawn from it (default: the file's, else 1)").argParser(parseSeed).conflicts('seeds'),
     )
@@ -92,6 +94,8 @@ Exit codes: 0 every promise as expected, 1 violated or not exercised, 2 bad inpu
       `
 Examples:
   $ squall run calm az-outage --seeds 1..20              two scenarios, twenty seeds each
+  $ squall run --all --seeds 1..10                       the whole catalogue, ten seeds each
+  $ squall run --all --tag zone                          of the catalogue what has to do with zones
   $ squall run az-outage --set faults.0.form=isolated    the zone is cut off instead of dark
   $ squall run az-outage --set clients.0.count=500 --set region.settings.loadBalancer.probeIntervalMs=5000
   $ squall run ./my-outage.yaml --seed 7 --trace history.jsonl
@@ -109,8 +113,8 @@ A scenario file needs a title, and faults with times:
 
   program
     .command('list')
-    .summary('show the scenarios that come with Squall')
-    .description('Shows the scenarios that come with Squall.')
+    .summary('show the scenarios that come with Squall, by statement')
+    .description('Shows the scenarios that come with Squall, under the statements of a highly available service that they put to the test.')
     .option('--json', 'one JSON object a line for each scenario')
     .addHelpText('after', '\nExample:\n  $ squall list')
     .action(async (options: { readonly json?: true }) => {

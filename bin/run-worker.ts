@@ -18,7 +18,12 @@ export type OnProgress = (act: string, simulatedSeconds: number) => void
 export function playTask(task: RunTask, onProgress?: OnProgress): RunResult {
   const startedMs = performance.now()
   const scenario = loadScenario(task.text, task)
-  const result = runScenario(scenario, { seed: task.seed, recording: true, ...(onProgress === undefined ? {} : { onProgress }) })
+  const result = runScenario(scenario, {
+    seed: task.seed,
+    recording: true,
+    recordsConnections: task.keepHistory,
+    ...(onProgress === undefined ? {} : { onProgress }),
+  })
   return { ...result, history: task.keepHistory ? result.history : [], wallSeconds: (performance.now() - startedMs) / 1000 }
 }
 

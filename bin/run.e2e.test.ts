@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { catalogueNames } from '../scenarios/catalogue.ts'
 
 const bin = fileURLToPath(new URL('./squall.js', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'squall-e2e-'))
@@ -88,6 +89,12 @@ describe('squall run', () => {
     expect(together[2]).toEqual({ ...alone, wallSeconds: together[2]!.wallSeconds })
   })
 
+  test('plays the catalogue, or what has a tag of it, each scenario on all seeds, and prints them in order', () => {
+    const { status, stdout } = squall('run', '--all', '--tag', 'baseline', '--seeds', '1..2', '--jobs', '2')
+    expect(stdout).toMatch(/^✔ calm +seed 1 .*\n✔ calm +seed 2 .*\n\n2 runs in [\d.]+ s: 2 held\n$/)
+    expect(status).toBe(0)
+  })
+
   test('ends with 1 where a promise was not put to the test', () => {
     const { status, stdout } = squall('run', quick, '--set', 'expect=[qos0-at-most-once]', '--json')
     expect(jsonRuns(stdout)[0]!.verdict).toBe('not-exercised')
@@ -138,7 +145,9 @@ describe('bad input is answered in one clear message, without a stack, and ends 
     ['an unknown scenario', ['run', 'az-outge'], 'Did you mean az-outage?'],
     ['an unknown option', ['run', 'calm', '--sed', '1'], '--seed'],
     ['an unknown command', ['rnu', 'calm'], '(Did you mean run?)'],
-    ['no scenario', ['run'], "missing required argument 'scenario'"],
+    ['no scenario', ['run'], 'no scenario is named. allowed: names from `squall list`, scenario files, or --all'],
+    ['all scenarios and one by name', ['run', '--all', 'calm'], '--all plays every scenario of the catalogue, and takes no names: calm'],
+    ['a tag that no scenario has', ['run', '--all', '--tag', 'baselin'], 'Did you mean baseline?'],
     ['a file that is not there', ['run', './nowhere.yaml'], 'no such file: ./nowhere.yaml'],
     ['broken YAML', ['run', file('broken.yaml', 'title: "x\nfaults: [\n')], 'broken.yaml:'],
     ['an unknown key', ['run', file('key.yaml', 'title: x\nfualts: []\n')], 'Did you mean faults?'],
@@ -172,10 +181,32 @@ describe('bad input is answered in one clear message, without a stack, and ends 
   })
 })
 
-test('squall list names every scenario with its title', () => {
-  const { status, stdout } = squall('list')
-  expect(stdout).toMatch(/az-outage +A zone loses power under load\n/)
-  expect(status).toBe(0)
+describe('squall list', () => {
+  test('shows the catalogue by statement, at most 80 columns wide, and without colour where it is piped', () => {
+    const { status, stdout } = squall('list')
+    const lines = stdout.split('\n')
+    const after = lines.indexOf('H3   When a zone is unavailable, traffic goes to the nodes that are left in the')
+    expect(lines[after + 1]).toBe('     region.')
+    expect(lines.slice(after, lines.indexOf('', after)).join('\n')).toMatch(/\n {5}az-outage +A zone loses power under load\n/)
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80)
+    expect(stdout).not.toContain('\x1b')
+    expect(status).toBe(0)
+  })
+
+  test('gives each scenario once as JSON, with its statements and what it expects', () => {
+    const rows = squall('list', '--json')
+      .stdout.trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { readonly scenario: string })
+    expect(rows.map(({ scenario }) => scenario)).toEqual(catalogueNames())
+    expect(rows.find(({ scenario }) => scenario === 'az-outage')).toMatchObject({
+      title: 'A zone loses power under load',
+      statements: expect.arrayContaining(['H3']),
+      tags: expect.arrayContaining(['zone']),
+      budgetsMs: { reconnect: 10_000 },
+      expect: { 'acked-survives': 'held' },
+    })
+  })
 })
 
 test('help teaches: examples, exit codes and a scenario to start from', () => {

@@ -1,5 +1,6 @@
 /**
- * `squall run`: plays scenarios, one run for each seed, on one thread or on several, and prints them in the order in which they were asked for.
+ * `squall run`: plays scenarios, one run for each seed, on one thread or on several, and prints them in the order in which they were asked for. On several threads
+ * the slow ones are begun first, so that in the end no thread is left alone with one.
  *
  * A single run is told in full. Of many runs each gets a line, and those that are not as expected are told in full after it.
  * A run that breaks, or takes its worker down, is a finding of its seed like any other: it is reported and the rest goes on.
@@ -8,23 +9,27 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Piscina } from 'piscina'
 import { renderLine, renderSummary, renderTally } from '../reports/summary.ts'
+import { wrap } from '../reports/text.ts'
+import { isSlow } from '../scenarios/catalogue.ts'
 import type { RunResult, Verdict } from '../scenarios/result.ts'
 import { wantsColour } from './colour.ts'
 import { BadInput, exitCodes } from './exit.ts'
 import { type OpenedScenario, openScenarios, replayCommand } from './open-scenario.ts'
 import { Progress } from './progress.ts'
 import { jsonFailure, jsonResult } from './run-json.ts'
+import { type Choice, namesToPlay, seedsFor, seedsLeftOut, workOrder } from './run-plan.ts'
 import { playTask, type RunTask } from './run-worker.ts'
 
-interface RunOptions {
-  readonly seed?: number
-  readonly seeds?: readonly [number, number]
+interface RunOptions extends Choice {
   readonly set?: readonly string[]
   readonly json?: true
   readonly trace?: string
   readonly jobs?: number
 }
 
+const WIDTH = 100
+/** Longer names push the rest of their line to the right, and not that of all lines. */
+const WIDEST_NAME = 28
 /** More take days, and room for the plan of each. */
 const MAXIMUM_RUNS = 1_000_000
 /** A run without an answer after this long hangs. */
@@ -41,14 +46,16 @@ type Outcome = { readonly kind: 'result'; readonly result: RunResult } | { reado
 export async function runCommand(names: readonly string[], given: Record<string, unknown>): Promise<number> {
   const options = given as RunOptions
   const set = options.set ?? []
-  const opened = openScenarios(names, set)
+  const opened = openScenarios(namesToPlay(names, options), set)
   refuseTooMany(opened.length, options)
-  const runs = opened.flatMap((one) => seedsFor(one, options).map((seed) => plan(one, seed, set, options.trace !== undefined)))
+  const runs = opened.flatMap((one) => seedsFor(one.scenario, options).map((seed) => plan(one, seed, set, options.trace !== undefined)))
   if (options.trace !== undefined && runs.length > 1)
     throw new BadInput(`--trace writes the history of one run; this command asks for ${runs.length}`)
   const trace = options.trace === undefined ? undefined : openTrace(options.trace)
   const progress = new Progress(process.stderr)
-  const printer = new Printer(options.json === true, runs.length > 1, set, progress)
+  const scenarios = opened.map(({ scenario }) => scenario)
+  const nameWidth = Math.min(WIDEST_NAME, Math.max(...scenarios.map(({ name }) => name.length)))
+  const printer = new Printer({ json: options.json === true, many: runs.length > 1, nameWidth, set, progress })
   const jobs = Math.min(options.jobs ?? availableParallelism(), runs.length)
   if (jobs > 1) await runInWorkers(runs, jobs, progress, printer)
   else {
@@ -62,19 +69,13 @@ export async function runCommand(names: readonly string[], given: Record<string,
       printer.print(run, outcome)
     }
   }
-  printer.end()
+  printer.end(seedsLeftOut(scenarios, options))
   return printer.exitCode
 }
 
 function refuseTooMany(scenarios: number, { seeds = [0, 0] }: RunOptions): void {
   const count = scenarios * (seeds[1] - seeds[0] + 1)
   if (count > MAXIMUM_RUNS) throw new BadInput(`this command asks for ${count} runs. allowed: at most ${MAXIMUM_RUNS} in one command`)
-}
-
-function seedsFor(opened: OpenedScenario, options: RunOptions): readonly number[] {
-  if (options.seeds === undefined) return [options.seed ?? opened.scenario.seed ?? 1]
-  const [first, last] = options.seeds
-  return Array.from({ length: last - first + 1 }, (_, index) => first + index)
 }
 
 function plan(opened: OpenedScenario, seed: number, set: readonly string[], keepHistory: boolean): Planned {
@@ -98,7 +99,7 @@ function errorText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
-/** As many runs at a time as there are jobs; printed in their order, whichever is done first. */
+/** As many runs at a time as there are jobs, the slow ones first; printed in their order, whichever is done first. */
 async function runInWorkers(runs: readonly Planned[], jobs: number, progress: Progress, printer: Printer): Promise<void> {
   const { Piscina } = await import('piscina')
   const pool = new Piscina({
@@ -107,17 +108,20 @@ async function runInWorkers(runs: readonly Planned[], jobs: number, progress: Pr
     maxThreads: jobs,
     minThreads: jobs,
   })
+  const order = workOrder(runs.map(({ opened }) => isSlow(opened.scenario)))
   const outcomes: (Outcome | undefined)[] = []
   let started = 0
+  let done = 0
   let printed = 0
   const lane = async (): Promise<void> => {
-    for (let index = started++; index < runs.length; index = started++) {
+    for (let index = order[started++]; index !== undefined; index = order[started++]) {
       outcomes[index] = await runInWorker(pool, runs[index]!.task)
+      done++
       for (let next = outcomes[printed]; next !== undefined; next = outcomes[printed]) {
         printer.print(runs[printed]!, next)
         outcomes[printed++] = undefined
       }
-      progress.show(() => `${printed} of ${runs.length} runs done`)
+      progress.show(() => `${done} of ${runs.length} runs done`)
     }
   }
   try {
@@ -137,10 +141,20 @@ async function runInWorker(pool: Piscina, task: RunTask): Promise<Outcome> {
   }
 }
 
+interface PrinterOptions {
+  readonly json: boolean
+  /** Whether each run is a line. */
+  readonly many: boolean
+  readonly nameWidth: number
+  readonly set: readonly string[]
+  readonly progress: Progress
+}
+
 class Printer {
   exitCode: number = exitCodes.held
   private readonly json: boolean
   private readonly many: boolean
+  private readonly nameWidth: number
   private readonly set: readonly string[]
   private readonly colour = wantsColour(process.stdout)
   private readonly told: { scenario: string; verdict: Verdict | 'broken' }[] = []
@@ -148,10 +162,11 @@ class Printer {
 
   private readonly progress: Progress
 
-  constructor(json: boolean, many: boolean, set: readonly string[], progress: Progress) {
+  constructor({ json, many, nameWidth, set, progress }: PrinterOptions) {
     this.progress = progress
     this.json = json
     this.many = many
+    this.nameWidth = nameWidth
     this.set = set
   }
 
@@ -173,12 +188,19 @@ class Printer {
       process.stdout.write(`${JSON.stringify(jsonResult(result, replay))}\n`)
       return
     }
-    const options = { colour: this.colour, replay }
+    const options = { colour: this.colour, replay, nameWidth: this.nameWidth }
     if (this.many) process.stdout.write(`${renderLine(result, options)}\n`)
     if (!this.many || result.verdict !== 'held') process.stdout.write(`${renderSummary(result, options)}\n`)
   }
 
-  end(): void {
+  /** @param firstSeedOnly names of scenarios of which fewer seeds were played than were asked for. */
+  end(firstSeedOnly: readonly string[]): void {
+    if (firstSeedOnly.length > 0) {
+      const text = `slow, and so with the first seed only: ${firstSeedOnly.join(', ')}`
+      // With --json nothing but runs goes to standard output.
+      if (this.json) process.stderr.write(`${text}\n`)
+      else process.stdout.write(`\n${wrap(text, WIDTH).join('\n')}\n`)
+    }
     if (this.many && !this.json)
       process.stdout.write(`${renderTally(this.told, (performance.now() - this.startedMs) / 1000, { colour: this.colour })}\n`)
   }

@@ -28,6 +28,26 @@ describe('acked-delivered', () => {
     expect(result.violations[0]!.text).toContain('(sequence 2) never reached client-1')
   })
 
+  test('nothing is held against a connection that may be dead until its client had the time to notice; then it is', () => {
+    const verdictAfter = (ms: number, isHeardOf: boolean) => {
+      const stage = new Stage(clients(2, { detectionIdleMs: 30_000 }))
+      const publisher = stage.connected(0)
+      const subscriber = stage.connected(1)
+      subscriber.subscribe('data/0')
+      stage.wait(1000)
+      stage.apply({ kind: 'restart', machines: ['proxy-1'] })
+      stage.checks.onAct('healed', stage.nowUs)
+      stage.wait(1000)
+      if (isHeardOf) subscriber.receive({ cmd: 'pingresp' })
+      send(publisher, 0)
+      stage.wait(ms)
+      return stage.verdict('acked-delivered')
+    }
+    expect(verdictAfter(20_000, false)).toBe('not-exercised')
+    expect(verdictAfter(30_000, false)).toBe('violated')
+    expect(verdictAfter(20_000, true)).toBe('violated')
+  })
+
   test('holds when all came, in whatever state of the connection and however often', () => {
     const { stage, publisher, subscriber } = pair()
     send(publisher, 0, 1)

@@ -5,22 +5,22 @@
  * Judged when the observation ends, for sessions whose client has been connected for longer than the progress budget; and at once for a session that the
  * service dropped although it surely was to be kept. Put to the test by every message acknowledged and due to a session that lives on to the end.
  * Of a shared subscription one member has to get it, whichever (`groups.ts`); judged at the end, when all of them are connected, so that the chosen one is.
- * Left out: messages acknowledged less than a progress budget before the end; those that may have expired, or may be larger than the client takes; a client
- * that is not connected at the end (that is `reconnect-in-time`'s affair).
+ * Left out: messages acknowledged less than a progress budget before the end; those that may have expired, or be past their retention, or may be larger than the client takes; a client
+ * that is not connected at the end (that is `reconnect-in-time`'s affair), or whose connection may be dead since a fault without its having had the time to notice.
  */
 import type { Check, Shared } from './check.ts'
 import { missingRuns } from './intervals.ts'
-import { lowestUndelivered, mayBeTooLarge, mayExpire } from './ledger.ts'
+import { lowestUndelivered, mayBePastRetention, mayBeTooLarge, mayExpire } from './ledger.ts'
 import { describeRuns, type Evidence, Findings } from './promise.ts'
 import { type Client, type Connection, type Inflow, NOTHING, type Session, type SharedGroup } from './state.ts'
 
 export function checkAckedDelivered(shared: Shared): Check {
-  const { ledger, disturbance } = shared
+  const { ledger, disturbance, calm } = shared
   const progressUs = shared.context.budgets.progressMs * 1000
   const findings = new Findings('acked-delivered')
 
   const judge = (inflow: Inflow, to: string, timeUs: number, kind: string, ending: Evidence) => {
-    if (mayExpire(inflow.flow, timeUs)) return
+    if (mayExpire(inflow.flow, timeUs) || mayBePastRetention(inflow, ledger.retentionUs, timeUs)) return
     const lowest = lowestUndelivered(inflow)
     if (lowest < 0) return
     const { flow } = inflow
@@ -54,6 +54,7 @@ export function checkAckedDelivered(shared: Shared): Check {
     const connection = client.current
     if (connection === undefined || session === undefined || connection.session !== session || session.ended) return undefined
     if (timeUs - connection.connackAtUs < progressUs || (client.strayEnd && session.expirySeconds > 0)) return undefined
+    if (calm.isUnproven(connection, timeUs)) return undefined
     return connection
   }
 

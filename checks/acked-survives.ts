@@ -3,7 +3,7 @@
  *
  * Judged by what the auditor reads back over the network after the last act. Put to the test by a message that was acknowledged before a broker or a volume
  * copy was lost (killed, without power, in a zone that went dark), or before a volume was attached anew, and that the auditor asked for.
- * Left out: retention; a topic that the auditor did not ask for is not judged.
+ * Left out: messages that may be past their retention (`retention`); a topic that the auditor did not ask for is not judged.
  */
 import type { Check, Shared } from './check.ts'
 import { IntervalSet, missingRuns } from './intervals.ts'
@@ -16,7 +16,7 @@ export interface AckedSurvives extends Check {
 }
 
 export function checkAckedSurvives(shared: Shared): AckedSurvives {
-  const { ledger, disturbance } = shared
+  const { ledger, disturbance, ages } = shared
   const findings = new Findings('acked-survives')
   const attached = new Map<number, number>()
   const audited = new Map<string, string | undefined>()
@@ -43,7 +43,7 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
       for (const flow of ledger.flows()) if (flow.qos > 0) due.set(flow, flow.acked.copy())
     },
     onFault(fault, phase) {
-      if (phase === 'applied' && fault.kind === 'zone-outage') lossOfData()
+      if (phase === 'applied' && fault.kind === 'zone-outage' && (fault.form === 'power' || fault.form === 'isolated')) lossOfData()
     },
     onPowerLost(machine) {
       if (holdsData(machine)) lossOfData()
@@ -75,7 +75,7 @@ export function checkAckedSurvives(shared: Shared): AckedSurvives {
         if (flow.qos === 0 || acked.max < 0 || !audited.has(flow.topic.name)) continue
         asked += acked.size
         const failure = audited.get(flow.topic.name)
-        const { runs, count } = missingRuns(acked, flow.stored ?? nothing, 0, 5)
+        const { runs, count } = missingRuns(acked, flow.stored ?? nothing, ages.mayBeGoneUpTo(flow, timeUs) + 1, 5)
         if (count === 0) continue
         lost += count
         findings.violated(

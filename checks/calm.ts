@@ -95,10 +95,25 @@ export class Calm implements Hearing {
     return Math.max(fromUs, this.quietFromUs(machine)) + (waitSeconds * 1_000_000) / CLOCK_SHARE + TIMER_SLACK_US
   }
 
-  /** A connection from before the heal over which nothing came since, no PINGRESP either, may be dead without the client's knowing: it has the time to find out, and to come back. */
   private graceEndUs(connection: Connection): number {
-    const provenUs = Math.max(connection.connackAtUs, connection.lastSpokenUs, connection.session?.lastProofUs ?? 0)
-    if (provenUs >= this.healedUs) return this.judgedFromUs
-    return this.judgedFromUs + connection.client.facts.detectionIdleMs * 1000
+    return this.mayBeDead(connection) ? this.judgedFromUs + connection.client.facts.detectionIdleMs * 1000 : this.judgedFromUs
+  }
+
+  /** Whether a connection may be dead, and its client's time to find out is not over. */
+  isUnproven(connection: Connection, timeUs: number): boolean {
+    return this.mayBeDead(connection) && timeUs < this.healedUs + connection.client.facts.detectionIdleMs * 1000
+  }
+
+  /**
+   * A connection over which nothing came since the last fault was put in force or taken out, no PINGRESP either, may be dead without the client's knowing: it has the time to
+   * find out, and to come back.
+   */
+  private mayBeDead({ connackAtUs, lastSpokenUs, session, client }: Connection): boolean {
+    const { disturbance } = this
+    const struckUs = Math.max(
+      disturbance.changedAtUs,
+      client.machine === undefined ? NEVER_BEFORE : disturbance.calmSinceUs(client.machine),
+    )
+    return Math.max(connackAtUs, lastSpokenUs, session?.lastProofUs ?? 0) < struckUs
   }
 }

@@ -5,6 +5,7 @@
 import type { Packet } from 'mqtt-packet'
 import type { CloseReason } from '../model/host.ts'
 import type { Fault, HistoryEntry, MachineSpec } from '../model/world.ts'
+import type { Ages } from './ages.ts'
 import type { Calm } from './calm.ts'
 import type { AcknowledgementKind, PublishFrame } from './decoder.ts'
 import type { Disturbance } from './disturbance.ts'
@@ -19,10 +20,37 @@ export interface CheckContext {
   /** By client id. */
   readonly clients: ReadonlyMap<string, ClientFacts>
   /** The region's machines and the clients': which promise is due where depends on what a fault takes away. */
-  readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role'>[]
-  readonly budgets: { readonly reconnectMs: number; readonly routesMs: number; readonly progressMs: number }
+  readonly machines: readonly Pick<MachineSpec, 'name' | 'zone' | 'role' | 'standby'>[]
+  readonly budgets: {
+    readonly reconnectMs: number
+    readonly routesMs: number
+    readonly progressMs: number
+    readonly consoleMs: number
+    readonly replacementMs: number
+  }
   /** So many messages a 3.x client may leave unacknowledged before the service holds back. */
   readonly window3x: number
+  /** How long messages are kept, how many of a shard make a segment at most and how long one goes on, and which shard a topic is in; `retention` is judged where it is given. */
+  readonly retention?: {
+    readonly retentionMs: number
+    readonly segmentMessages: number
+    readonly segmentMs: number
+    shardOfTopic(topic: string): number
+  }
+  /** What the region's load balancers are set to, and its instance group: what `readmission` and `replaced` hold them to. */
+  readonly loadBalancer: {
+    readonly probe: 'tcp' | 'mqtt'
+    readonly probeIntervalMs: number
+    readonly probeTimeoutMs: number
+    readonly unhealthyThreshold: number
+    readonly healthyThreshold: number
+    readonly slowStartMs: number
+    readonly drainMs: number
+    readonly crossZone: boolean
+  }
+  readonly instanceGroup: { readonly probeIntervalMs: number; readonly recheckIntervalMs: number; readonly takeBackAfterMs: number }
+  /** How often brokers look whether the shards are fairly spread; 0 or absent: never. */
+  readonly rebalanceIntervalMs?: number
   /** Which promises to check; all of them where absent. */
   readonly promises?: readonly PromiseId[]
 }
@@ -33,6 +61,7 @@ export interface Shared {
   readonly ledger: Ledger
   readonly disturbance: Disturbance
   readonly calm: Calm
+  readonly ages: Ages
 }
 
 /** A PUBLISH that a client received. There is one of these for all: what is to be kept is copied out. */
@@ -102,7 +131,7 @@ export interface Hearing {
     timeUs: number,
   ): void
   /** PUBACK or the first PUBREC; `accepted` when its reason code is below 0x80. `first`: this message was not acknowledged before. */
-  onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number): void
+  onAnswered?(connection: Connection, publication: Publication, accepted: boolean, first: boolean, timeUs: number, reasonCode: number): void
   /** The client sent PUBREL; `publication` is undefined where none of that identifier is known. */
   onReleaseSent?(connection: Connection, packetId: number, publication: Publication | undefined, timeUs: number): void
   /** A message of ours that was surely published; before it is counted as delivered. */
@@ -131,12 +160,19 @@ export interface Hearing {
   onAct?(act: Act, timeUs: number): void
   onCopies?(volume: number, logs: readonly CopyLog[]): void
   onAudited?(topic: string, publisher: number, sequence: number, payloadOk: boolean): void
+  /** The oldest message that the service still had of a topic, as a look during the run found; undefined: none. */
+  onOldest?(topic: string, oldest: OldestMessage | undefined, askedUs: number, timeUs: number): void
   onAuditEnded?(topic: string, failure: string | undefined): void
 
   /** About once a second of true time, after `Ledger.sweep`; the last one just before `finish`. */
   onSweep?(nowUs: number): void
   /** The observation ends. */
   finish?(timeUs: number): void
+}
+
+export interface OldestMessage {
+  readonly publisher: number
+  readonly sequence: number
 }
 
 /** The durable bytes of a volume's log on one machine. */

@@ -4,10 +4,15 @@
 import type { HistoryEntry, SocketObserver, WorldObserver } from '../model/world.ts'
 import { checkAckedDelivered } from './acked-delivered.ts'
 import { checkAckedSurvives } from './acked-survives.ts'
+import { Ages } from './ages.ts'
+import { checkBrokersPrivate, type StrangersView } from './brokers-private.ts'
 import { Calm } from './calm.ts'
-import type { Act, Check, CheckContext, CopyLog, Shared } from './check.ts'
+import type { Act, Check, CheckContext, CopyLog, OldestMessage, Shared } from './check.ts'
+import { checkConsoleAnswers, type OperatorView } from './console-answers.ts'
+import { type ControlMeasures, checkControlIsolated } from './control-isolated.ts'
 import { Disturbance } from './disturbance.ts'
 import { Ledger } from './ledger.ts'
+import { checkNoAmplification } from './no-amplification.ts'
 import { checkNoCrash } from './no-crash.ts'
 import { checkNoPhantom } from './no-phantom.ts'
 import { checkOneOwner } from './one-owner.ts'
@@ -16,11 +21,17 @@ import { type PromiseId, type PromiseResult, promiseIds } from './promise.ts'
 import { checkPublisherOrder } from './publisher-order.ts'
 import { checkQos0AtMostOnce } from './qos0-at-most-once.ts'
 import { checkQos2ExactlyOnce } from './qos2-exactly-once.ts'
+import { checkReadmission } from './readmission.ts'
 import { checkReconnectInTime } from './reconnect-in-time.ts'
 import type { RecoveryMeasures } from './recovery.ts'
+import { checkReplaced } from './replaced.ts'
 import { checkRetainedLast } from './retained-last.ts'
+import { checkRetention } from './retention.ts'
 import { checkRoutesConverge } from './routes-converge.ts'
 import { checkSessionKept } from './session-kept.ts'
+import { checkSpread } from './spread.ts'
+import type { TierRole } from './tiers.ts'
+import { checkTraceable, type Trace } from './traceable.ts'
 import { checkWillOnce } from './will-once.ts'
 import { checkWireLegal } from './wire-legal.ts'
 import { Witness } from './witness.ts'
@@ -45,6 +56,8 @@ export interface Measures {
   /** Wills that some subscriber received. */
   readonly willsFired: number
   readonly recovery: RecoveryMeasures
+  /** Undefined in a region without a console. */
+  readonly control: ControlMeasures | undefined
 }
 
 export interface Auditor {
@@ -53,10 +66,25 @@ export interface Auditor {
   /** All of a topic was read back. */
   complete(topic: string): void
   failed(topic: string, why: string): void
+  /** What a look during the run found to be the oldest message of a topic. */
+  oldest(topic: string, oldest: OldestMessage | undefined, askedUs: number, timeUs: number): void
+  /** Whether the trace of a message is to be asked for. */
+  wantsTrace(publisher: number, sequence: number): boolean
+  traced(publisher: number, sequence: number, trace: Trace): void
 }
 
 export interface Checks {
+  /** Of clients. */
   readonly sockets: SocketObserver
+  /** Of the region's machines, by their role; empty where nobody counts what they are asked. */
+  readonly tiers: ReadonlyMap<TierRole, SocketObserver>
+  /** Of machines that try to reach what clients may not. */
+  readonly intruders: SocketObserver
+  /** And what came of their datagrams. */
+  readonly strangers: StrangersView
+  /** Of the load balancers, one for each check that looks at their probes. */
+  readonly balancers: readonly SocketObserver[]
+  readonly operator: OperatorView
   readonly world: WorldObserver
   readonly auditor: Auditor
   onEntry(entry: HistoryEntry): void
@@ -71,17 +99,34 @@ export interface Checks {
 }
 
 /** Those that use `Calm`. */
-const promisesWithDeadlines: readonly PromiseId[] = ['progress', 'session-kept', 'will-once', 'retained-last', 'wire-legal']
+const promisesWithDeadlines: readonly PromiseId[] = [
+  'progress',
+  'session-kept',
+  'will-once',
+  'retained-last',
+  'wire-legal',
+  'control-isolated',
+  'console-answers',
+]
 
 export function createChecks(context: CheckContext): Checks {
   const ledger = new Ledger(context.clients)
   const disturbance = new Disturbance(context.machines)
+  if (context.retention !== undefined) ledger.retentionUs = context.retention.retentionMs * 1000
   const calm = new Calm(ledger, disturbance, context)
-  const shared: Shared = { context, ledger, disturbance, calm }
+  const ages = new Ages(ledger, disturbance, context)
+  const shared: Shared = { context, ledger, disturbance, calm, ages }
   const ackedSurvives = checkAckedSurvives(shared)
   const oneOwner = checkOneOwner(shared)
   const reconnectInTime = checkReconnectInTime(shared)
   const willOnce = checkWillOnce(shared)
+  const noAmplification = checkNoAmplification(shared)
+  const controlIsolated = checkControlIsolated(shared)
+  const brokersPrivate = checkBrokersPrivate(shared)
+  const consoleAnswers = checkConsoleAnswers(shared)
+  const replaced = checkReplaced(shared)
+  const readmission = checkReadmission(shared)
+  const traceable = checkTraceable(shared)
   const all: Readonly<Record<PromiseId, Check>> = {
     'acked-survives': ackedSurvives,
     'acked-delivered': checkAckedDelivered(shared),
@@ -98,11 +143,20 @@ export function createChecks(context: CheckContext): Checks {
     progress: checkProgress(shared),
     'wire-legal': checkWireLegal(shared),
     'no-crash': checkNoCrash(),
+    'no-amplification': noAmplification,
+    retention: checkRetention(shared),
+    'control-isolated': controlIsolated,
+    readmission,
+    'brokers-private': brokersPrivate,
+    'console-answers': consoleAnswers,
+    replaced,
+    traceable,
+    spread: checkSpread(shared),
   }
   const checks = (context.promises ?? promiseIds).map((id) => all[id])
   // Its listening costs something, and only deadlines need it.
   const judgesDeadlines = checks.some(({ findings }) => promisesWithDeadlines.includes(findings.id))
-  const witness = new Witness(ledger, judgesDeadlines ? [calm, ...checks] : checks)
+  const witness = new Witness(ledger, [...(judgesDeadlines ? [calm] : []), ages, ...checks])
   const losesStore = (machine: string, timeUs: number) => {
     if (disturbance.machine(machine)?.role === 'client') witness.storeLost(machine, timeUs)
   }
@@ -134,6 +188,11 @@ export function createChecks(context: CheckContext): Checks {
 
   return {
     sockets: witness,
+    tiers: checks.includes(noAmplification) ? noAmplification.tiers : new Map(),
+    intruders: brokersPrivate.intruders,
+    strangers: brokersPrivate.strangers,
+    balancers: [replaced, readmission].filter((check) => checks.includes(check)).map(({ balancers }) => balancers),
+    operator: consoleAnswers.operator,
     world,
     auditor: {
       stored(topic, publisher, sequence, payloadOk) {
@@ -145,6 +204,11 @@ export function createChecks(context: CheckContext): Checks {
       failed(topic, why) {
         for (const check of checks) check.onAuditEnded?.(topic, why)
       },
+      oldest(topic, oldest, askedUs, timeUs) {
+        for (const check of checks) check.onOldest?.(topic, oldest, askedUs, timeUs)
+      },
+      wantsTrace: (publisher, sequence) => traceable.wants(publisher, sequence),
+      traced: (publisher, sequence, trace) => traceable.traced(publisher, sequence, trace),
     },
     onEntry(entry) {
       for (const check of checks) check.onEntry?.(entry)
@@ -152,6 +216,7 @@ export function createChecks(context: CheckContext): Checks {
     onAct(act, timeUs) {
       witness.tick(timeUs)
       calm.onAct(act, timeUs)
+      ages.onAct(act, timeUs)
       for (const check of checks) check.onAct?.(act, timeUs)
     },
     copies(volume, logs) {
@@ -177,6 +242,7 @@ export function createChecks(context: CheckContext): Checks {
         takeovers: oneOwner.takeovers(),
         willsFired: willOnce.fired(),
         recovery: reconnectInTime.recovery(),
+        control: context.machines.some(({ role }) => role === 'console') ? controlIsolated.acknowledgements() : undefined,
       }
     },
     acknowledgedTopics() {

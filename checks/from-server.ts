@@ -162,7 +162,7 @@ export class FromServer implements FrameSink {
       first = this.ledger.acknowledged(publication.flow, publication.sequence, this.timeUs)
       if (first) this.ledger.totals.acknowledged++
     }
-    for (const check of this.hear.answered) check.onAnswered(connection, publication, accepted, first, this.timeUs)
+    for (const check of this.hear.answered) check.onAnswered(connection, publication, accepted, first, this.timeUs, reasonCode)
   }
 
   onPing(kind: 'pingreq' | 'pingresp'): void {

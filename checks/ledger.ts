@@ -43,6 +43,8 @@ export class Ledger {
   nowUs = 0
   /** Counts faults on the clients' way, applied and healed, restarts included. */
   faultNumber = 0
+  /** How long the service keeps a message. */
+  retentionUs = Number.POSITIVE_INFINITY
   /** Sums over all messages, for the summary. */
   readonly totals = {
     published: 0,
@@ -54,6 +56,7 @@ export class Ledger {
     reconnects: 0,
   }
   private readonly facts: ReadonlyMap<string, ClientFacts>
+  private readonly everyFlow: Flow[] = []
   private readonly flowsByPublisher = new Map<number, Flow[]>()
   private readonly flowsByName = new Map<string, Flow[]>()
   private readonly wildcards = new Map<string, WildcardFilter>()
@@ -102,6 +105,7 @@ export class Ledger {
     }
     const topic = this.topic(topicName)
     const flow = new Flow(publisher, topic, qos)
+    this.everyFlow.push(flow)
     topic.flows = appended(topic.flows as Flow[], flow)
     const byPublisher = this.flowsByPublisher.get(publisher)
     if (byPublisher === undefined) this.flowsByPublisher.set(publisher, [flow])
@@ -342,9 +346,9 @@ export class Ledger {
     return this.activeFlows
   }
 
-  /** Every flow there is, by topic. */
-  *flows(): IterableIterator<Flow> {
-    for (const topic of this.topics.values()) yield* topic.flows
+  /** Every flow there is, in the order in which they came. */
+  flows(): readonly Flow[] {
+    return this.everyFlow
   }
 
   private register(subscription: Subscription): void {
@@ -430,6 +434,11 @@ export function lowestUndelivered(inflow: Inflow): number {
 /** Whether a message of the flow may have expired by now. */
 export function mayExpire(flow: Flow, nowUs: number): boolean {
   return flow.expirySeconds !== FOR_EVER && nowUs >= flow.expirySeconds * 1_000_000
+}
+
+/** Whether the lowest message that an inflow waits for may be past its retention, or any after it. */
+export function mayBePastRetention(inflow: Inflow, retentionUs: number, nowUs: number): boolean {
+  return inflow.pendingSequence >= 0 && nowUs - inflow.pendingSinceUs >= retentionUs
 }
 
 /** Room for the header of a PUBLISH and the properties that the service adds. */

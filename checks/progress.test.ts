@@ -115,6 +115,7 @@ describe('progress', () => {
     stage.checks.onAct('faults', stage.nowUs)
     acknowledged(publisher, 0)
     pass(stage, 1000)
+    stage.apply({ kind: 'restart', machines: ['proxy-1'] })
     stage.checks.onAct('healed', stage.nowUs)
     pass(stage, 10_000 + IDLE_DETECTION_MS + 4000)
     expect(stage.result('progress').violationCount).toBe(0)

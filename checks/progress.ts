@@ -5,11 +5,11 @@
  * The clock of a message starts at the latest of its acknowledgement, the subscriber's CONNACK and the start of the act (plus the reconnect budget after a
  * heal), and starts again with every message that arrives at this subscriber after a wait: who works off a long queue is moving.
  * It is looked at once a second, so a violation is never early and up to two seconds late. A subscriber whose own window is full is waited for.
- * Left out: shared subscriptions; messages that may have expired, or may be larger than the subscriber takes.
+ * Left out: shared subscriptions; messages that may have expired, or be past their retention, or may be larger than the subscriber takes.
  * Put to the test by every message delivered in those acts.
  */
 import type { Check, Shared } from './check.ts'
-import { mayBeTooLarge, mayExpire } from './ledger.ts'
+import { mayBePastRetention, mayBeTooLarge, mayExpire } from './ledger.ts'
 import { Findings, seconds } from './promise.ts'
 import type { Inflow } from './state.ts'
 
@@ -33,6 +33,7 @@ export function checkProgress({ context, ledger, calm }: Shared): Check {
           if (connection === undefined || connection.session !== session || (session.client.strayEnd && session.expirySeconds > 0)) continue
           const fromUs = Math.max(inflow.pendingSinceUs, calm.waitsFromUs(connection))
           if (nowUs - fromUs <= progressUs || calm.windowIsFull(connection) || reported.has(inflow)) continue
+          if (mayBePastRetention(inflow, ledger.retentionUs, nowUs)) continue
           if (mayExpire(flow, nowUs) || mayBeTooLarge(flow, connection)) continue
           reported.add(inflow)
           findings.violated(nowUs, 'an acknowledged message does not move', () => ({

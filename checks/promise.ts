@@ -19,6 +19,15 @@ export const promiseIds = [
   'progress',
   'wire-legal',
   'no-crash',
+  'no-amplification',
+  'retention',
+  'control-isolated',
+  'readmission',
+  'brokers-private',
+  'console-answers',
+  'replaced',
+  'traceable',
+  'spread',
 ] as const
 
 export type PromiseId = (typeof promiseIds)[number]

@@ -79,6 +79,22 @@ describe('reconnect-in-time', () => {
     expect(stage.result('reconnect-in-time').violationCount).toBe(1)
   })
 
+  test('goes by the budget of the client where it has one of its own', () => {
+    const budgets = [9000, 11_000].map((reconnectMs) => {
+      const stage = new Stage(clients(1, { reconnectMs }))
+      const client = stage.connected(0)
+      client.subscribe('probe/client-0')
+      probe(client, 0)
+      stage.wait(9000)
+      stage.apply(outage)
+      client.close()
+      stage.wait(10_200)
+      probe(stage.connected(0, 4, { present: true }), 1)
+      return stage.result('reconnect-in-time').violationCount
+    })
+    expect(budgets).toEqual([1, 0])
+  })
+
   test('a client that comes back in time is served, and the time is split', () => {
     const { stage, client } = probing()
     stage.apply(outage)
@@ -98,15 +114,48 @@ describe('reconnect-in-time', () => {
     probe(again, 1)
     pass(stage, 60_000)
     expect(stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
-    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
-    expect(stage.checks.measures().recovery).toEqual({
+    const only = (ms: number) => ({ p50: ms, p90: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toMatchObject({
       total: only(6300),
       detection: only(3000),
       backOffAndConnect: only(3040),
+      edge: only(2000),
+      backOff: only(1000),
+      connect: only(40),
       sessionLoad: only(200),
       service: only(60),
     })
     expect(stage.checks.measures().reconnects).toBe(1)
+  })
+
+  test('who has no service when the next fault comes is measured from the first, though its time runs from the next', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    client.publish('probe/client-0', 1)
+    stage.wait(8000)
+    stage.heal(outage)
+    stage.wait(2000)
+    client.close('self', 'timeout')
+    stage.wait(1000)
+    probe(stage.connected(0, 4, { present: true }), 2)
+    pass(stage, 60_000)
+    expect(stage.verdict('reconnect-in-time')).toBe('held')
+    expect(stage.checks.measures().recovery).toMatchObject({ total: { max: 11_000 }, detection: { max: 10_000 } })
+  })
+
+  test('who was served before the next fault came is measured from that', () => {
+    const { stage, client } = probing()
+    stage.apply(outage)
+    stage.wait(100)
+    probe(client, 1)
+    stage.wait(8000)
+    stage.heal(outage)
+    stage.wait(2000)
+    client.close('self', 'timeout')
+    stage.wait(1000)
+    probe(stage.connected(0, 4, { present: true }), 2)
+    pass(stage, 60_000)
+    expect(stage.checks.measures().recovery).toMatchObject({ total: { max: 3000 }, detection: { max: 2000 } })
   })
 
   test('a connection that was open before the fault came takes no time to open', () => {
@@ -121,11 +170,14 @@ describe('reconnect-in-time', () => {
     again.connack(true)
     stage.wait(60)
     probe(again, 1)
-    const only = (ms: number) => ({ p50: ms, p99: ms, max: ms, count: 1 })
-    expect(stage.checks.measures().recovery).toEqual({
+    const only = (ms: number) => ({ p50: ms, p90: ms, p99: ms, max: ms, count: 1 })
+    expect(stage.checks.measures().recovery).toMatchObject({
       total: only(260),
       detection: only(0),
       backOffAndConnect: only(0),
+      edge: only(0),
+      backOff: only(0),
+      connect: only(0),
       sessionLoad: only(200),
       service: only(60),
     })
@@ -164,6 +216,18 @@ describe('reconnect-in-time', () => {
     const again = stage.connected(0, 4, { present: true })
     probe(again, 1)
     expect(stage.result('reconnect-in-time').violationCount).toBe(violations)
+  })
+
+  test('a client whose last answer was on its way when the fault came has the time of its keepalive', () => {
+    const { stage, client } = probing()
+    client.publish('probe/client-0', 1)
+    stage.apply(outage)
+    client.puback(1)
+    pass(stage, 12_900)
+    client.close('self', 'timeout')
+    pass(stage, 500)
+    probe(stage.connected(0, 4, { present: true }), 2)
+    expect(stage.result('reconnect-in-time')).toMatchObject({ verdict: 'held', exercised: 1 })
   })
 
   test('a client that does not come back after it was away is late all the same', () => {

@@ -20,7 +20,7 @@ const defaultFacts: ClientFacts = {
 }
 
 const zones = ['az1', 'az2', 'az3']
-const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer']
+const roles = ['nameserver', 'broker', 'proxy', 'volume', 'dns', 'load-balancer', 'console', 'instance-group']
 
 type ConnectOptions = {
   readonly present?: boolean
@@ -55,15 +55,36 @@ export class Stage {
   nowMs = 0
   private nextConnection = 1
 
-  constructor(clients: readonly ClientFacts[], options: { readonly promises?: readonly PromiseId[]; readonly window3x?: number } = {}) {
+  constructor(
+    clients: readonly ClientFacts[],
+    {
+      intruders = [],
+      ...options
+    }: Partial<Pick<CheckContext, 'promises' | 'window3x' | 'retention' | 'rebalanceIntervalMs'>> & {
+      readonly intruders?: readonly string[]
+    } = {},
+  ) {
     const context: CheckContext = {
       clients: new Map(clients.map((facts) => [`client-${facts.number}`, facts])),
       machines: [
         ...zones.flatMap((zone, index) => roles.map((role) => ({ name: `${role}-${index + 1}`, zone, role }))),
+        ...zones.map((zone, index) => ({ name: `proxy-${zones.length + index + 1}`, zone, role: 'proxy', standby: true })),
+        ...intruders.map((name) => ({ name, zone: INTERNET, role: 'intruder' })),
         ...clients.map(({ number }) => ({ name: `client-machine-${number}`, zone: INTERNET, role: 'client' })),
       ],
-      budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000 },
+      budgets: { reconnectMs: 10_000, routesMs: 5000, progressMs: 5000, consoleMs: 5000, replacementMs: 75_000 },
       window3x: 16,
+      loadBalancer: {
+        probe: 'tcp',
+        probeIntervalMs: 2000,
+        probeTimeoutMs: 1000,
+        unhealthyThreshold: 2,
+        healthyThreshold: 2,
+        slowStartMs: 30_000,
+        drainMs: 20_000,
+        crossZone: true,
+      },
+      instanceGroup: { probeIntervalMs: 15_000, recheckIntervalMs: 2000, takeBackAfterMs: 60_000 },
       ...options,
     }
     this.checks = createChecks(context)

@@ -8,6 +8,7 @@
 import { appended, NONE, OpenPackets, without } from './collections.ts'
 import type { PendingBytes } from './decoder.ts'
 import { IntervalSet } from './intervals.ts'
+import { TlsRecords } from './tls-records.ts'
 
 /** What the scenario says of a client. */
 export interface ClientFacts {
@@ -20,6 +21,10 @@ export interface ClientFacts {
   /** How long it takes this client at most to notice that its connection is dead: when something was open, and when nothing was. */
   readonly detectionOpenMs: number
   readonly detectionIdleMs: number
+  /** Its own budget for `reconnect-in-time`, in place of the scenario's. */
+  readonly reconnectMs?: number
+  /** It connects over TLS: a handshake stands before its first packet, and the server's. */
+  readonly tls?: boolean
   /** When it is away, by its own decision: nobody has to serve it. */
   readonly away?: readonly { readonly fromMs: number; readonly toMs: number }[]
 }
@@ -363,6 +368,9 @@ export class Connection {
   /** Its client began another one while it was open: the server may not know that nobody listens any more. */
   left = false
   closed = false
+  /** While a handshake may stand before what is said; of TLS clients only. */
+  tlsToServer: TlsRecords | undefined = undefined
+  tlsToClient: TlsRecords | undefined = undefined
   toServer: PendingBytes | undefined = undefined
   toClient: PendingBytes | undefined = undefined
   openPings = 0
@@ -389,5 +397,8 @@ export class Connection {
     this.client = client
     this.machine = machine
     this.startedAtUs = startedAtUs
+    if (client.facts.tls !== true) return
+    this.tlsToServer = new TlsRecords()
+    this.tlsToClient = new TlsRecords()
   }
 }

@@ -90,18 +90,22 @@ export class Witness implements SocketObserver {
     this.tick(timeUs)
     const connection = this.connections.get(connectionId)
     if (connection === undefined) return
+    const packets = connection.tlsToServer === undefined ? bytes : behindTls(connection, 'tlsToServer', bytes)
+    if (packets === undefined) return
     this.toServer.connection = connection
     this.toServer.timeUs = timeUs
-    connection.toServer = this.decoder.decode(connection.toServer, bytes, timeUs, connection, this.toServer)
+    connection.toServer = this.decoder.decode(connection.toServer, packets, timeUs, connection, this.toServer)
   }
 
   onReceived(connectionId: number, bytes: Buffer, timeUs: number, sentAtUs: number): void {
     this.tick(timeUs)
     const connection = this.connections.get(connectionId)
     if (connection === undefined) return
+    const packets = connection.tlsToClient === undefined ? bytes : behindTls(connection, 'tlsToClient', bytes)
+    if (packets === undefined) return
     this.toClient.connection = connection
     this.toClient.timeUs = timeUs
-    connection.toClient = this.decoder.decode(connection.toClient, bytes, sentAtUs, connection, this.toClient)
+    connection.toClient = this.decoder.decode(connection.toClient, packets, sentAtUs, connection, this.toClient)
   }
 
   onClosed(connectionId: number, reason: CloseReason, by: 'self' | 'peer', timeUs: number): void {
@@ -133,4 +137,12 @@ export class Witness implements SocketObserver {
       if (!client.looseFilters.includes(subscription.filter)) client.looseFilters.push(subscription.filter)
     }
   }
+}
+
+/** What of a chunk stands behind the handshake; from there on the direction is read as it is. */
+function behindTls(connection: Connection, direction: 'tlsToServer' | 'tlsToClient', bytes: Buffer): Buffer | undefined {
+  const records = connection[direction]!
+  const rest = records.cut(bytes)
+  if (records.isOver) connection[direction] = undefined
+  return rest
 }

@@ -6,6 +6,7 @@
  *     Story:     where it happened in life, and what it does here
  *     Breaks:    the promise that has to catch it
  *     Scenario:  a name of the catalogue, or a file: gallery/<name>.yaml, scenarios/regressions/<name>.yaml
+ *     Statement: what it takes out is the mechanism behind this statement, such as H7. Only where that is so
  *     Seeds:     A..B, the seeds of which one has to catch it
  *
  * Those that play a regression take out again what mended it: they show that the scenario still sees the bug.
@@ -17,6 +18,7 @@ import { type PromiseId, promiseIds } from '../checks/promise.ts'
 import { catalogueEntry } from '../scenarios/catalogue.ts'
 import { loadScenario } from '../scenarios/load.ts'
 import type { Scenario } from '../scenarios/scenario.ts'
+import { isStatementId, type StatementId, statementIds } from '../scenarios/statements.ts'
 
 export interface PlantedBug {
   readonly id: string
@@ -24,13 +26,16 @@ export interface PlantedBug {
   readonly story: string
   readonly breaks: PromiseId
   readonly scenario: string
+  /** The mechanism behind this statement is what the patch takes out. */
+  readonly statement?: StatementId
   readonly seeds: readonly number[]
   /** The whole file. */
   readonly patch: string
 }
 
 const folder = new URL('./', import.meta.url)
-const fieldNames = ['Title', 'Story', 'Breaks', 'Scenario', 'Seeds'] as const
+const fieldNames = ['Title', 'Story', 'Breaks', 'Scenario', 'Statement', 'Seeds'] as const
+const optionalFields: ReadonlySet<string> = new Set(['Statement'])
 
 function readFields(id: string, patch: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>()
@@ -44,8 +49,9 @@ function readFields(id: string, patch: string): ReadonlyMap<string, string> {
     } else if (/^\s+\S/.test(line) && name !== '') fields.set(name, `${fields.get(name)} ${line.trim()}`)
     else if (line.trim() !== '') throw new Error(`${id}.patch: cannot read ${JSON.stringify(line)} in its head`)
   }
-  if ([...fields.keys()].join() !== fieldNames.join()) {
-    throw new Error(`${id}.patch: its head has the fields ${[...fields.keys()].join(', ')}; expected ${fieldNames.join(', ')}`)
+  if ([...fields.keys()].join() !== fieldNames.filter((name) => fields.has(name) || !optionalFields.has(name)).join()) {
+    const expected = fieldNames.map((name) => (optionalFields.has(name) ? `${name} (or none)` : name))
+    throw new Error(`${id}.patch: its head has the fields ${[...fields.keys()].join(', ')}; expected ${expected.join(', ')}`)
   }
   return fields
 }
@@ -54,6 +60,10 @@ export function parseBug(id: string, patch: string): PlantedBug {
   const fields = readFields(id, patch)
   const breaks = promiseIds.find((promise) => promise === fields.get('Breaks'))
   if (breaks === undefined) throw new Error(`${id}.patch: breaks ${fields.get('Breaks')}; promises are ${promiseIds.join(', ')}`)
+  const statement = fields.get('Statement')
+  if (statement !== undefined && !isStatementId(statement)) {
+    throw new Error(`${id}.patch: statement ${statement}; statements are ${statementIds.join(', ')}`)
+  }
   const [, first, last] = /^(\d+)\.\.(\d+)$/.exec(fields.get('Seeds')!)?.map(Number) ?? []
   if (first === undefined || last === undefined || last < first) {
     throw new Error(`${id}.patch: seeds ${fields.get('Seeds')}; expected A..B`)
@@ -64,6 +74,7 @@ export function parseBug(id: string, patch: string): PlantedBug {
     story: fields.get('Story')!,
     breaks,
     scenario: fields.get('Scenario')!,
+    ...(statement === undefined ? {} : { statement }),
     seeds: Array.from({ length: last - first + 1 }, (_, index) => first + index),
     patch,
   }

@@ -34,6 +34,10 @@ test('a patch that does not fit the service, or says nothing of itself, fails lo
   expect(parseBug('a', head)).toMatchObject({ title: 'a', story: 'b c', breaks: 'no-crash', seeds: [1, 2] })
   expect(() => parseBug('a', head.replace('no-crash', 'no-cash'))).toThrow('a.patch: breaks no-cash; promises are acked-survives')
   expect(() => parseBug('a', head.replace('Story: b\n  c\n', ''))).toThrow('expected Title, Story, Breaks')
+  expect(parseBug('a', head)).not.toHaveProperty('statement')
+  expect(parseBug('a', head.replace('Seeds:', 'Statement: H7\nSeeds:'))).toMatchObject({ statement: 'H7', seeds: [1, 2] })
+  expect(() => parseBug('a', head.replace('Seeds:', 'Statement: H77\nSeeds:'))).toThrow('a.patch: statement H77; statements are H1, H2')
+  expect(() => parseBug('a', `${head.trimEnd()}\nStatement: H7\n`)).toThrow('Scenario, Statement (or none), Seeds')
   const diff = '--- a/model/shards.ts\n+++ b/model/shards.ts\n@@ -1,1 +1,1 @@\n-what was never there\n+x\n'
   await expect(greenhouse.plant('does-not-fit', head + diff)).rejects.toThrow(
     /does-not-fit\.patch does not apply to the service any more:\nerror: patch failed/,

@@ -5,6 +5,7 @@
  * Promised: the mapping is one to one both ways, for addresses that no machine has yet too. Two live worlds on one computer do not meet: each begins
  * at a place of 127/8 drawn at random, unless told one. An address in 127/8 that is not ours stays as it is: it is somebody outside.
  * Ports below 1024, which need a privilege (DNS: 53), are moved to the top of the range, which a region therefore must not use itself.
+ * A floating address has no place of its own: it is where the machine is that it reaches at the moment.
  * A port of a machine may be pinned to an address of one's own choice, where programs outside the region expect it.
  *
  * Left out: names, IPv6, silence. A machine that is not there is answered for by the one kernel: refused, where a real network would say nothing.
@@ -22,6 +23,8 @@ export class LoopbackMap {
   readonly #realByRegion = new Map<string, string>()
   readonly #regionByReal = new Map<string, string>()
   readonly #pinned = new Map<string, Address>()
+  /** Of floating addresses: that of the machine which they reach. */
+  readonly #holders = new Map<string, string>()
   #next: number
 
   constructor(first?: string) {
@@ -34,9 +37,16 @@ export class LoopbackMap {
     this.#pinned.set(`${region.host}:${region.port}`, real)
   }
 
+  /** From now on the floating address is where the machine at `holder` is. */
+  float(floating: string, holder: string): void {
+    this.#holders.set(floating, holder)
+  }
+
   toReal(address: Address): Address {
     const pinned = this.#pinned.size > 0 ? this.#pinned.get(`${address.host}:${address.port}`) : undefined
     if (pinned !== undefined) return pinned
+    const holder = this.#holders.get(address.host)
+    if (holder !== undefined) return this.toReal({ host: holder, port: address.port })
     const known = this.#realByRegion.get(address.host)
     if (known !== undefined) return { host: known, port: movedUp(address.port) }
     if (this.#isLoopback(numberOf(address.host))) return address

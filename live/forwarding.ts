@@ -15,6 +15,7 @@ export class LiveForwarding implements Forwarding, Flow {
   readonly #outbound: Socket
   readonly #owner: ConnectionOwner
   readonly #handler: ForwardingHandler
+  readonly #idleTimeoutMs: number | undefined
   #state: 'connecting' | 'joined' | 'closed' = 'connecting'
 
   constructor(options: {
@@ -24,6 +25,7 @@ export class LiveForwarding implements Forwarding, Flow {
     target: Address
     owner: ConnectionOwner
     handler: ForwardingHandler
+    idleTimeoutMs: number | undefined
   }) {
     this.target = options.target
     this.peers = [options.connection.remote.host, options.target.host]
@@ -32,6 +34,7 @@ export class LiveForwarding implements Forwarding, Flow {
     this.#outbound = options.outbound
     this.#owner = options.owner
     this.#handler = options.handler
+    this.#idleTimeoutMs = options.idleTimeoutMs
     this.#outbound.on('connect', () => this.#join())
     this.#watch(this.#inbound, this.#outbound)
     this.#watch(this.#outbound, this.#inbound)
@@ -70,6 +73,8 @@ export class LiveForwarding implements Forwarding, Flow {
     this.#state = 'joined'
     this.#inbound.pipe(this.#outbound)
     this.#outbound.pipe(this.#inbound)
+    // What goes either way passes this socket: it is read from, or written to.
+    if (this.#idleTimeoutMs !== undefined) this.#inbound.setTimeout(this.#idleTimeoutMs, () => this.#over('timeout'))
   }
 
   #over(reason: CloseReason): void {

@@ -18,6 +18,7 @@ import type {
   ForwardingHandler,
   Host,
   Listener,
+  MachineControl,
   Process,
   RandomStream,
   RecordedEvent,
@@ -42,9 +43,13 @@ export interface Surroundings {
   record(machine: string, event: RecordedEvent): void
   reached(goal: string): void
   random(machine: string, purpose: string): RandomStream
+  readonly control: MachineControl
   /** `target` on the connecting side only. */
   trace(machine: MachineSpec, label: string, target: Address | undefined): ConnectionTrace | undefined
 }
+
+/** Who may start and stop machines. */
+const CONTROLLER_ROLE = 'instance-group'
 
 /** Until `accept` has said who is told. */
 const nobody: ConnectionHandler = { onData: () => {}, onClose: () => {} }
@@ -54,8 +59,10 @@ export class LiveProcess implements Host, ConnectionOwner {
   readonly zone: string
   readonly address: string
   readonly bootId: number
+  readonly version: number
   readonly recording: boolean
   readonly files: Files
+  readonly machines: MachineControl | undefined
   readonly #spec: MachineSpec
   readonly #surroundings: Surroundings
   readonly #startedMs: number
@@ -67,17 +74,19 @@ export class LiveProcess implements Host, ConnectionOwner {
   #alive = true
   #pauses = 0
 
-  constructor(spec: MachineSpec, bootId: number, disk: LiveDisk, surroundings: Surroundings) {
+  constructor(spec: MachineSpec, bootId: number, version: number, disk: LiveDisk, surroundings: Surroundings) {
     this.machine = spec.name
     this.zone = spec.zone
     this.address = spec.address
     this.bootId = bootId
+    this.version = version
     this.recording = surroundings.recording
     this.#spec = spec
     this.#surroundings = surroundings
     this.#startedMs = surroundings.nowMs()
     this.#timers = new TimerQueue(() => this.nowMs())
     this.files = disk.filesFor((callback) => this.dispatch(callback))
+    this.machines = spec.role === CONTROLLER_ROLE ? surroundings.control : undefined
   }
 
   start(boot: Boot): void {
@@ -87,10 +96,10 @@ export class LiveProcess implements Host, ConnectionOwner {
   }
 
   /** Asks the process to end in its own way. */
-  stop(done: () => void): void {
+  stop(done: () => void, withinMs: number): void {
     this.dispatch(() => {
       if (this.#process?.stop === undefined) done()
-      else this.#process.stop(done)
+      else this.#process.stop(done, withinMs)
     })
   }
 
@@ -178,7 +187,7 @@ export class LiveProcess implements Host, ConnectionOwner {
     return connection
   }
 
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding {
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs?: number): Forwarding {
     if (!(inbound instanceof LiveConnection)) throw new TypeError('expected a connection of this world')
     const socket = inbound.handOver()
     if (socket === undefined) {
@@ -193,6 +202,7 @@ export class LiveProcess implements Host, ConnectionOwner {
       target,
       owner: this,
       handler,
+      idleTimeoutMs,
     })
     this.#flows.add(forwarding)
     return forwarding

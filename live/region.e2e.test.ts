@@ -16,11 +16,11 @@ import { createLiveWorld, type LiveWorld } from './world.ts'
 
 const settings: ServiceSettings = {
   ...defaultSettings,
-  nameserver: { expiryMs: 1000 },
+  nameserver: { ...defaultSettings.nameserver, expiryMs: 1000 },
   broker: { ...defaultSettings.broker, heartbeatIntervalMs: 250, takeoverStaggerMs: 200 },
-  volume: { leaseMs: 1000, leaseRenewIntervalMs: 250, requestTimeoutMs: 700 },
+  volume: { ...defaultSettings.volume, leaseMs: 1000, leaseRenewIntervalMs: 250, requestTimeoutMs: 700 },
   proxy: { ...defaultSettings.proxy, routePullIntervalMs: 250, pingIntervalMs: 250, sessionLeaseMs: 800, requestTimeoutMs: 800 },
-  loadBalancer: { probeIntervalMs: 400, probeTimeoutMs: 300, unhealthyThreshold: 2, healthyThreshold: 1 },
+  loadBalancer: { ...defaultSettings.loadBalancer, probeIntervalMs: 400, probeTimeoutMs: 300, unhealthyThreshold: 2, healthyThreshold: 1 },
 }
 const plan = planRegion({ ...defaultRegion, topicShards: 3, sessionShards: 3, settings })
 

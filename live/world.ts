@@ -2,9 +2,9 @@
  * A World on one real machine: every machine of the region is a set of sockets, files and timers in this Node process, on a loopback address of its own.
  * It is thin: enough that the service that was simulated runs as it is, and that a real client can reach it (`externalAddress`).
  *
- * What it can do honestly: crash, restart, pause, connection reset. A zone that loses power is a crash of every machine in it: what was not
- * synced stays (the computer's cache is alive), and peers get RST where a real outage would be silent. Partitions, slow or lossy links, isolated
- * zones, a single machine's power and broken disks need a kernel between the machines: `UnsupportedFault`.
+ * What it can do honestly: crash, restart, pause, connection reset, upgrade, scale in and out. A zone that loses power is a crash of every machine in it: what was not
+ * synced stays (the computer's cache is alive), and peers get RST where a real outage would be silent. Partitions, slow, lossy or silent links, zones cut off,
+ * a single machine's power, slow machines, clocks and broken disks need a kernel between the machines: `UnsupportedFault`.
  *
  * Times are real, so runs differ: `counters().digest` is always zero. `SocketObserver.onReceived` gets the time of arrival as `sentAtUs` too,
  * which a real socket does not carry; bytes of a forwarded connection are not observed at the machine that forwards them.
@@ -13,7 +13,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import seedrandom from 'seedrandom'
-import type { Address, RandomStream, RecordedEvent } from '../model/host.ts'
+import type { Address, MachineControl, MachineState, RandomStream, RecordedEvent } from '../model/host.ts'
 import {
   type Fault,
   type Heal,
@@ -59,6 +59,10 @@ interface Machine {
   process: LiveProcess | undefined
   /** Crashes in force: it starts again when the last was taken out. */
   crashes: number
+  state: MachineState
+  /** Of a machine that is `starting`: told from others before it. */
+  startUp: object | undefined
+  version: number
 }
 
 export function createLiveWorld(options: LiveOptions): LiveWorld {
@@ -70,11 +74,29 @@ class RealWorld implements LiveWorld, Surroundings {
   readonly recording: boolean
   readonly history: HistoryEntry[] = []
   readonly goals = new Map<string, number>()
+  readonly control: MachineControl = {
+    start: (name, startUpMs) => this.#startUp(this.#machine(name), startUpMs),
+    stop: (name, withinMs) => this.#setAside(this.#machine(name), withinMs),
+    state: (name) => this.#machine(name).state,
+    moveAddress: (address, name) => {
+      const { spec } = this.#machine(name)
+      this.control.holderOf(address)
+      this.#holders.set(address, name)
+      this.addresses.float(address, spec.address)
+    },
+    holderOf: (address) => {
+      const holder = this.#holders.get(address)
+      if (holder === undefined) throw new Error(`${address} is no floating address`)
+      return holder
+    },
+  }
   readonly #directory: string
   readonly #seed: number
   readonly #streams = new Map<string, RandomStream>()
   readonly #beganMs = performance.now()
   readonly #machines = new Map<string, Machine>()
+  /** Names, by floating address. */
+  readonly #holders = new Map<string, string>()
   readonly #socketObservers = new Map<string, SocketObserver[]>()
   readonly #observers: WorldObserver[] = []
   readonly #timers = new TimerQueue(() => this.nowMs())
@@ -103,12 +125,25 @@ class RealWorld implements LiveWorld, Surroundings {
       }
     }
     this.addresses.toReal({ host: spec.address, port: 0 })
+    for (const floating of spec.floatingAddresses ?? []) {
+      this.#holders.set(floating, spec.name)
+      this.addresses.float(floating, spec.address)
+    }
     const disk = new LiveDisk(join(this.#directory, spec.name), (file, size) => {
       for (const observer of this.#observers) observer.onSynced?.(spec.name, file, size, this.nowUs())
     })
-    const machine: Machine = { spec, disk, bootIdFile: join(this.#directory, `${spec.name}.boot-id`), process: undefined, crashes: 0 }
+    const machine: Machine = {
+      spec,
+      disk,
+      bootIdFile: join(this.#directory, `${spec.name}.boot-id`),
+      process: undefined,
+      crashes: 0,
+      state: spec.standby === true ? 'standby' : 'in-service',
+      startUp: undefined,
+      version: 1,
+    }
     this.#machines.set(spec.name, machine)
-    this.#start(machine)
+    if (machine.state === 'in-service') this.#start(machine)
   }
 
   get machines(): readonly MachineSpec[] {
@@ -117,14 +152,31 @@ class RealWorld implements LiveWorld, Surroundings {
 
   stop(name: string, withinMs: number): void {
     const machine = this.#machine(name)
+    machine.state = 'retired'
+    this.#stop(machine, withinMs, () => {})
+  }
+
+  #stop(machine: Machine, withinMs: number, whenEnded: () => void): void {
     const { process } = machine
-    if (process === undefined) return
+    if (process === undefined) {
+      whenEnded()
+      return
+    }
     const end = () => {
       deadline.cancel()
       if (machine.process === process) this.#end(machine, 'stopped')
+      whenEnded()
     }
     const deadline = this.#timers.set(withinMs, end)
-    process.stop(end)
+    process.stop(end, withinMs)
+  }
+
+  foundNobody(faultKind: Fault['kind'], wanted: string): void {
+    this.#journal('', { kind: 'fault-found-nobody', faultKind, wanted })
+  }
+
+  isRunning(machine: string): boolean {
+    return this.#machine(machine).process !== undefined
   }
 
   apply(fault: Fault): Heal {
@@ -272,18 +324,47 @@ class RealWorld implements LiveWorld, Surroundings {
       }
       case 'zone-outage':
         if (fault.form === 'power') return this.#crash([...this.#machines.values()].filter((machine) => machine.spec.zone === fault.zone))
-        throw new UnsupportedFault('a live world cannot isolate a zone: its machines share one kernel, which has no network between them')
+        throw new UnsupportedFault(
+          'a live world can take a zone down by crashes (form `power`) and in no other form: its machines share one kernel, which has no network between them',
+        )
+      case 'upgrade':
+        for (const machine of this.#named(fault.machines)) this.#upgrade(machine, fault.graceMs, fault.downMs)
+        return () => {}
+      case 'scale-in':
+        for (const name of fault.machines) this.stop(name, fault.graceMs)
+        return () => {}
+      case 'scale-out':
+        for (const machine of this.#named(fault.machines)) {
+          if (machine.state === 'standby' || machine.state === 'starting') this.#commission(machine)
+        }
+        return () => {}
       case 'power-loss':
         throw new UnsupportedFault('a live machine cannot lose power: what was not synced would stay. `crash` ends its process')
       case 'partition':
       case 'link':
+      case 'datagram-loss':
+      case 'isolation':
+      case 'grey':
+      case 'address-change':
+      case 'nat-timeout':
         throw new UnsupportedFault(
           `a live world cannot do \`${fault.kind}\`: its machines share one kernel, which has no network between them`,
         )
       case 'sync-failure':
       case 'disk-stall':
+      case 'disk-slow':
+      case 'disk-full':
+      case 'lying-sync':
+      case 'bit-rot':
+      case 'misdirected-write':
+      case 'disk-loss':
         throw new UnsupportedFault(`a live world cannot do \`${fault.kind}\`: its disks are real ones`)
+      case 'slow':
+        throw new UnsupportedFault('a live world cannot slow a machine down: all share the processors of the one it runs on')
+      case 'fault-point':
+        throw new UnsupportedFault('fault points in the code are never taken in a live world')
       case 'clock-jump':
+      case 'clock-drift':
         throw new UnsupportedFault('a live world cannot set the clock: it is the one of the machine it runs on')
     }
   }
@@ -296,19 +377,62 @@ class RealWorld implements LiveWorld, Surroundings {
     return () => {
       for (const machine of machines) {
         machine.crashes -= 1
-        if (machine.crashes === 0 && machine.process === undefined) this.#start(machine)
+        if (machine.crashes === 0 && machine.process === undefined && machine.state === 'in-service') this.#start(machine)
       }
     }
+  }
+
+  #commission(machine: Machine): void {
+    machine.startUp = undefined
+    machine.state = 'in-service'
+    if (machine.crashes === 0) this.#start(machine)
+  }
+
+  #startUp(machine: Machine, durationMs: number): void {
+    if (machine.state !== 'standby') return
+    const startUp = {}
+    machine.startUp = startUp
+    machine.state = 'starting'
+    this.#timers.set(durationMs, () => {
+      if (machine.startUp === startUp && machine.state === 'starting') this.#commission(machine)
+    })
+  }
+
+  #setAside(machine: Machine, withinMs: number): void {
+    if (machine.spec.standby !== true) return
+    if (machine.state === 'starting') machine.state = 'standby'
+    if (machine.state !== 'in-service') return
+    machine.state = 'stopping'
+    // Not from inside the call: it is a handler of another process.
+    this.#timers.set(0, () =>
+      this.#stop(machine, withinMs, () => {
+        if (machine.state === 'stopping') machine.state = 'standby'
+      }),
+    )
+  }
+
+  #upgrade(machine: Machine, graceMs: number, downMs: number): void {
+    if (machine.state !== 'in-service') return
+    let hasEnded = false
+    this.#stop(machine, graceMs, () => {
+      if (hasEnded) return
+      hasEnded = true
+      this.#timers.set(downMs, () => {
+        machine.version++
+        if (machine.crashes === 0 && machine.process === undefined && machine.state === 'in-service') this.#start(machine)
+      })
+    })
   }
 
   #start(machine: Machine): void {
     const bootId = lastBootId(machine.bootIdFile) + 1
     writeFileSync(machine.bootIdFile, `${bootId}\n`)
-    const process = new LiveProcess(machine.spec, bootId, machine.disk, this)
+    const { version } = machine
+    const process = new LiveProcess(machine.spec, bootId, version, machine.disk, this)
     machine.process = process
-    this.#journal(machine.spec.name, { kind: 'process-started', bootId })
+    this.#journal(machine.spec.name, version === 1 ? { kind: 'process-started', bootId } : { kind: 'process-started', bootId, version })
     for (const observer of this.#observers) observer.onProcessStarted?.(machine.spec.name, this.nowUs())
-    process.start(machine.spec.boot)
+    process.start(version > 1 ? (machine.spec.upgraded ?? machine.spec.boot) : machine.spec.boot)
   }
 
   #end(machine: Machine, cause: 'injected' | 'threw' | 'stopped', error?: string): void {

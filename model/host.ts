@@ -83,7 +83,7 @@ export interface Forwarding {
 }
 
 export interface ForwardingHandler {
-  /** Either side closed or died; both are gone now. `refused` and `timeout` mean that the target was never reached. */
+  /** Either side closed or died; both are gone now. `refused` means that the target was never reached; `timeout` that, or that the joint was idle for too long. */
   onClose(forwarding: Forwarding, reason: CloseReason): void
 }
 
@@ -126,6 +126,23 @@ export interface RecordedEvent {
   readonly kind: string
 }
 
+/** `starting`: it was told to start, and its process does not run yet. `retired`: it was stopped for good. Whether its process answers is for others to find out. */
+export type MachineState = 'standby' | 'starting' | 'in-service' | 'stopping' | 'retired'
+
+/** The cloud's own interface to the machines that stand by. Names that no such machine has are a fault of the program: the calls throw. */
+export interface MachineControl {
+  /** Switches on a machine that stands by; its process starts after `startUpMs`, whatever becomes of the caller. Nothing to any other. */
+  start(machine: string, startUpMs: number): void
+  /** Has a machine stand by again: its process is asked to stop, and ended after `withinMs`; one that is starting never starts. It keeps its disk. Nothing to any other. */
+  stop(machine: string, withinMs: number): void
+  /** Of any machine of the world. */
+  state(machine: string): MachineState
+  /** Has a floating address (`MachineSpec`) reach this machine from now on. Connections that were made by it go on where they are. */
+  moveAddress(address: string, machine: string): void
+  /** The machine that a floating address reaches. */
+  holderOf(address: string): string
+}
+
 /** What one process may ask of its machine. */
 export interface Host {
   /** The machine's stable name, such as `broker-2`. */
@@ -135,6 +152,8 @@ export interface Host {
   readonly address: string
   /** Differs from one start of a process to the next on the same machine, and grows. */
   readonly bootId: number
+  /** Which version of the program the machine runs: 1, and one more after each upgrade. Machines of two versions talk to each other while an upgrade goes on. */
+  readonly version: number
 
   /** Monotonic time in milliseconds since the process started, with fractions down to a microsecond. */
   nowMs(): number
@@ -151,11 +170,17 @@ export interface Host {
   listen(port: number, accept: (connection: Connection) => ConnectionHandler | undefined): Listener
   /** Opens a connection. Without an answer it ends by `timeout`, after longer than callers care to wait: set a timer. `label` names the flow for the random streams. */
   connect(target: Address, handler: ConnectionHandler, label?: string): Connection
-  /** Joins an accepted connection with a new one to `target`, so that no byte passes this process. `inbound.handler` is not called again. */
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding
+  /**
+   * Joins an accepted connection with a new one to `target`, so that no byte passes this process. `inbound.handler` is not called again.
+   * A joint over which no byte went, either way, for `idleTimeoutMs` is forgotten: at once, or when somebody sends again, who then gets RST. Without it none is.
+   */
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs?: number): Forwarding
   bind(port: number, onDatagram: (from: Address, bytes: Buffer) => void): DatagramSocket
 
   readonly files: Files
+
+  /** Only on machines whose role is `instance-group`. */
+  readonly machines?: MachineControl | undefined
 
   /** Says that the handler at hand does work: what it sends leaves later, and the machine's next handler starts later. Free on a real machine. */
   work(kind: WorkKind, units: number): void
@@ -171,7 +196,8 @@ export interface Host {
 
 /** A running process. Killing it needs no word from it; `stop` is the orderly way (drain, hand over, close). */
 export interface Process {
-  stop?(done: () => void): void
+  /** @param withinMs after which the process is ended, done or not */
+  stop?(done: () => void, withinMs: number): void
 }
 
 /** Starts a process on a machine. */

@@ -2,6 +2,7 @@
  * A whole region in the simulator, and clients that a test plays by hand: for stories about sessions, messages and failovers. Nothing is faked but the clients.
  */
 import { createSimWorld } from '../sim/world.ts'
+import { type Asked, ConsoleClient, type ConsoleRequest } from './console/console-client.ts'
 import type { Address, Host } from './host.ts'
 import { defaultRegion, planRegion, type RegionPlan, type RegionSpec } from './region.ts'
 import { ScriptedClient, type ScriptedConnect, type ScriptedFilter, type ScriptedPublish } from './scripted-client.test-support.ts'
@@ -41,6 +42,8 @@ const STEP_US = 1000
 /** For routes and pings to reach every proxy after the shards stand. */
 const SETTLE_MS = 1500
 const ASK_TIMEOUT_MS = 5000
+/** For a console that is asked in vain and then another. */
+const CONSOLE_PATIENCE_MS = 60_000
 
 export class Stage {
   readonly world: VirtualWorld
@@ -49,9 +52,12 @@ export class Stage {
   private readonly spec: RegionSpec
   private readonly links = new Map<string, Link>()
   private readonly sentTo = new Map<ScriptedClient, number[]>()
+  private console: ConsoleClient | undefined
   private readonly sentToConnection: number[][] = []
   /** The machine that the clients stand on. */
   clientHost!: Host
+  /** A machine of the service's operators, from which brokers and consoles can be reached. */
+  insideHost!: Host
 
   /** A region at work: every shard is served and every proxy knows where. */
   constructor(options: StageOptions = {}) {
@@ -77,6 +83,17 @@ export class Stage {
       cores: 64,
       boot: (host) => {
         this.clientHost = host
+        return {}
+      },
+    })
+    this.world.addMachine({
+      name: 'inside-1',
+      zone: 'ops',
+      role: 'inside',
+      address: '10.255.0.1',
+      cores: 64,
+      boot: (host) => {
+        this.insideHost = host
         return {}
       },
     })
@@ -241,11 +258,23 @@ export class Stage {
     const link = this.linkTo(machine)
     this.until(() => link.up, `a link to ${machine}`)
     const outcomes: Outcome<ReplyOf<N>>[] = []
-    this.clientHost.setTimer(0, () => link.request(request, ASK_TIMEOUT_MS, (outcome) => outcomes.push(outcome)))
+    this.insideHost.setTimer(0, () => link.request(request, ASK_TIMEOUT_MS, (outcome) => outcomes.push(outcome)))
     this.until(() => outcomes.length > 0, `the answer of ${machine}`)
     const outcome = outcomes[0]!
     if (outcome.kind !== 'reply') throw new Error(`${machine} did not answer: ${outcome.kind}`)
     return outcome.message
+  }
+
+  /** Asks the consoles, one after the other, until one has answered. */
+  askConsole<N extends ConsoleRequest>(request: Asked<N>): ReplyOf<N> {
+    this.console ??= new ConsoleClient(this.insideHost, this.plan.consoles)
+    const answers: (ReplyOf<N> | undefined)[] = []
+    const { console } = this
+    this.insideHost.setTimer(0, () => console.ask(request, (answer) => answers.push(answer)))
+    this.until(() => answers.length > 0, `a console to answer ${request.name}`, CONSOLE_PATIENCE_MS)
+    const answer = answers[0]
+    if (answer === undefined) throw new Error(`no console has answered ${request.name}`)
+    return answer
   }
 
   /** All messages of a topic, page by page, as the texts of their payloads. */
@@ -268,7 +297,7 @@ export class Stage {
     if (link === undefined) {
       const machine = this.plan.machines.find((spec) => spec.name === name)
       if (machine === undefined) throw new Error(`there is no ${name}`)
-      link = Link.dial(this.clientHost, { host: machine.address, port: machine.role === 'volume' ? ports.volume : ports.broker }, {})
+      link = Link.dial(this.insideHost, { host: machine.address, port: machine.role === 'volume' ? ports.volume : ports.broker }, {})
       this.links.set(name, link)
     }
     return link
@@ -295,7 +324,7 @@ function shardOfEntry(entry: HistoryEntry): number {
 }
 
 function withChanges(changes: SettingsChange): ServiceSettings {
-  const { nameserver, broker, volume, proxy, loadBalancer, dns } = defaultSettings
+  const { nameserver, broker, volume, proxy, loadBalancer, dns, instanceGroup, console } = defaultSettings
   return {
     nameserver: { ...nameserver, ...changes.nameserver },
     broker: { ...broker, ...changes.broker },
@@ -303,5 +332,7 @@ function withChanges(changes: SettingsChange): ServiceSettings {
     proxy: { ...proxy, ...changes.proxy },
     loadBalancer: { ...loadBalancer, ...changes.loadBalancer },
     dns: { ...dns, ...changes.dns },
+    console: { ...console, ...changes.console },
+    instanceGroup: { ...instanceGroup, ...changes.instanceGroup },
   }
 }

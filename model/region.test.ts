@@ -5,13 +5,15 @@ import { Stage } from './region-stage.test-support.ts'
 import { defaultSettings, ports } from './settings.ts'
 
 describe('the plan of a region', () => {
-  test('has one machine of every role in each of three zones by default', () => {
+  test('has one machine of every role in each of three zones by default, and a proxy that stands by', () => {
     const { machines, shardCount } = planRegion(defaultRegion)
     for (const zone of ['az1', 'az2', 'az3']) {
-      const roles = machines.filter((machine) => machine.zone === zone).map((machine) => machine.role)
-      expect([...roles].sort()).toEqual(['broker', 'dns', 'load-balancer', 'nameserver', 'proxy', 'volume'])
+      const inZone = machines.filter((machine) => machine.zone === zone)
+      const roles = inZone.filter(({ standby }) => standby !== true).map((machine) => machine.role)
+      expect([...roles].sort()).toEqual(['broker', 'console', 'dns', 'instance-group', 'load-balancer', 'nameserver', 'proxy', 'volume'])
+      expect(inZone.flatMap(({ role, standby }) => (standby === true ? [role] : []))).toEqual(['proxy'])
     }
-    expect(machines.length).toBe(18)
+    expect(machines.length).toBe(27)
     expect(shardCount).toBe(12)
   })
 
@@ -25,6 +27,17 @@ describe('the plan of a region', () => {
     expect(plan.machines.filter((machine) => machine.role === 'volume').length).toBe(5)
     expect(plan.nameservers.length).toBe(10)
     expect(plan.brokers.map(({ name }) => name)).toContain('broker-15')
+  })
+
+  test('puts every machine into the network of its own zone, so that a zone that is lost takes its own machines and no others', () => {
+    for (const machine of planRegion(defaultRegion).machines) {
+      const number = machine.zone.replace('az', '')
+      expect(machine.address.startsWith(`10.${number}.`), `${machine.name} in ${machine.zone} has ${machine.address}`).toBe(true)
+    }
+    for (const role of ['broker', 'proxy', 'nameserver', 'volume', 'load-balancer', 'dns', 'console', 'instance-group']) {
+      const zones = planRegion(defaultRegion).machines.flatMap((each) => (each.role === role && each.standby !== true ? [each.zone] : []))
+      expect(zones, role).toEqual(['az1', 'az2', 'az3'])
+    }
   })
 
   test('tells which shard holds a topic', () => {

@@ -2,10 +2,12 @@
  * What a person sees of a run: what happened, in time order; which promises were kept, and for those that were not the proof and the command that plays the
  * run again; how long clients were without service, and where that time went; what became of the messages. At most 100 columns.
  */
+
 import type { PromiseResult, Violation } from '../checks/promise.ts'
-import type { TimeSummary } from '../checks/recovery.ts'
-import type { RunResult, Verdict } from '../scenarios/result.ts'
+import { isAsExpected, type RunResult, type Verdict } from '../scenarios/result.ts'
+import { DRAIN_BUDGET_MS, type Expectation } from '../scenarios/scenario.ts'
 import type { StoryLine, StoryTone } from '../scenarios/story.ts'
+import { controlBlock, failoverBlock, queuesBlock, recoveryBlock } from './recovery-blocks.ts'
 import { count, duration, type Paint, painter, wrap } from './text.ts'
 
 export interface SummaryOptions {
@@ -43,14 +45,17 @@ export function renderSummary(result: RunResult, options: SummaryOptions): strin
     ...(result.story.length > 0 ? [storyBlock(result.story, paint)] : []),
     promisesBlock(result, options, paint),
     recoveryBlock(result, paint),
+    failoverBlock(result, paint),
+    queuesBlock(result, paint),
+    controlBlock(result, paint),
     messagesBlock(result, paint),
     verdictBlock(result, options, paint),
   ]
   return parts.filter((part) => part !== '').join('\n\n')
 }
 
-/** One of many runs. */
-export function renderLine(result: RunResult, options: Pick<SummaryOptions, 'colour'>): string {
+/** One of many runs. `nameWidth`: of the longest of their names. */
+export function renderLine(result: RunResult, options: { readonly colour: boolean; readonly nameWidth: number }): string {
   const paint = painter(options.colour)
   const { mark, words, style } = verdictLooks[result.verdict]
   const { measures } = result
@@ -58,11 +63,11 @@ export function renderLine(result: RunResult, options: Pick<SummaryOptions, 'col
   const facts = [
     `${count(measures.messagesAcknowledged)} acknowledged`,
     `${count(measures.lost)} lost`,
-    ...(recovery.count > 0 ? [`${count(recovery.count)} clients back, worst ${duration(recovery.max)}`] : []),
+    ...(recovery.count > 0 ? [`${count(recovery.count)} back, worst ${duration(recovery.max)}`] : []),
   ]
   const wrong = unexpected(result).map((promise) => promise.id)
   const tail = result.verdict === 'held' ? facts.join(', ') : wrong.join(', ')
-  return `${paint(style, mark)} ${result.scenario.padEnd(18)} seed ${String(result.seed).padEnd(6)} ${paint(style, words.padEnd(13))} ${tail}`
+  return `${paint(style, mark)} ${result.scenario.padEnd(options.nameWidth)} seed ${String(result.seed).padEnd(4)} ${paint(style, words.padEnd(8))} ${tail}`
 }
 
 /** The sum of many runs. */
@@ -111,36 +116,37 @@ function storyBlock(story: readonly StoryLine[], paint: Paint): string {
 
 /** Promises that are not as the scenario expects them. */
 function unexpected(result: RunResult): readonly PromiseResult[] {
-  return result.promises.filter(({ id, verdict }) => {
-    const expectation = result.expected[id]
-    return expectation === undefined ? verdict === 'violated' : verdict !== expectation
-  })
+  return result.promises.filter((promise) => !isAsExpected(promise, result.expected[promise.id]))
+}
+
+function violationExpected(expectation: Exclude<Expectation, 'held'>): string {
+  return expectation === 'violated' ? 'a violation was expected' : `expected were 1 to ${count(expectation.violatedAtMost)} violations`
 }
 
 function promisesBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {
   const lines = result.promises.map((promise) => {
     const expectation = result.expected[promise.id]
     const { mark, words, style } = verdictLooks[promise.verdict]
-    const asExpected = expectation === undefined ? promise.verdict !== 'violated' : promise.verdict === expectation
-    const look: Style =
-      asExpected && promise.verdict === 'not-exercised' ? 'dim' : expectation === 'violated' && asExpected ? 'green' : style
+    const asExpected = isAsExpected(promise, expectation)
+    const isDoomed = expectation !== undefined && expectation !== 'held'
+    const look: Style = asExpected && promise.verdict === 'not-exercised' ? 'dim' : isDoomed && asExpected ? 'green' : style
     const notes = [
       ...(promise.exercised > 0 ? [`tested ${count(promise.exercised)} ${promise.exercised === 1 ? 'time' : 'times'}`] : []),
       ...(promise.violationCount > 0
         ? [`violated ${count(promise.violationCount)} ${promise.violationCount === 1 ? 'time' : 'times'}`]
         : []),
-      ...(expectation === 'violated' ? [asExpected ? 'as expected' : 'a violation was expected'] : []),
+      ...(isDoomed ? [asExpected ? 'as expected' : violationExpected(expectation)] : []),
       ...(expectation === 'held' && promise.verdict === 'not-exercised' ? ['but the scenario expects it to be put to the test'] : []),
     ]
     const found = notes.length === 0 ? paint(look, words) : `${paint(look, words.padEnd(14))} ${paint('dim', notes.join(', '))}`
     return `  ${paint(look, mark)} ${promise.id.padEnd(20)} ${found}`
   })
-  const proofs = result.promises.flatMap((promise) => proof(promise, options, paint))
+  const proofs = result.promises.flatMap((promise) => proof(promise, result.notPromised[promise.id], options, paint))
   return [paint('bold', 'Promises'), ...lines, ...proofs].join('\n')
 }
 
 /** What proves that a promise was broken, for a few cases that differ. */
-function proof(promise: PromiseResult, options: SummaryOptions, paint: Paint): readonly string[] {
+function proof(promise: PromiseResult, notPromised: string | undefined, options: SummaryOptions, paint: Paint): readonly string[] {
   const bySignature = new Map<string, Violation>()
   for (const violation of promise.violations) if (!bySignature.has(violation.signature)) bySignature.set(violation.signature, violation)
   const shown = [...bySignature.values()].slice(0, VIOLATIONS_SHOWN)
@@ -158,30 +164,11 @@ function proof(promise: PromiseResult, options: SummaryOptions, paint: Paint): r
   ])
   const more = promise.violationCount - shown.length
   const rest = more > 0 ? [`    ${paint('dim', `… and ${count(more)} more of ${promise.id}`)}`] : []
-  return [...lines, ...rest, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
+  const excuse = notPromised === undefined ? [] : wrap(notPromised, WIDTH - 4).map((line) => `    ${paint('yellow', line)}`)
+  return [...lines, ...rest, ...excuse, `    ${paint('dim', 'replay'.padStart(TIME_COLUMN))}  ${options.replay}`]
 }
 
-function recoveryBlock({ measures, facts }: RunResult, paint: Paint): string {
-  const { recovery } = measures
-  if (recovery.total.count === 0) return ''
-  const rows: readonly (readonly [string, TimeSummary])[] = [
-    ['until served again', recovery.total],
-    ['  detection', recovery.detection],
-    ['  back-off and connect', recovery.backOffAndConnect],
-    ['  session load', recovery.sessionLoad],
-    ['  until messages flow', recovery.service],
-  ]
-  const cells = (values: readonly string[]): string => values.map((value) => value.padStart(11)).join('')
-  const head = `  ${''.padEnd(24)}${cells(['p50', 'p99', 'max', 'clients'])}`
-  const lines = rows.map(([name, { p50, p99, max, count: clients }], index) => {
-    const line = `  ${name.padEnd(24)}${cells(clients === 0 ? ['-', '-', '-', '0'] : [duration(p50), duration(p99), duration(max), count(clients)])}`
-    return index === 0 ? line : paint('dim', line)
-  })
-  const struck = facts.clientsStruck > 0 ? ` (${count(facts.clientsStruck)} were on a proxy that a fault struck)` : ''
-  return [`${paint('bold', 'Recovery as clients felt it')}${paint('dim', struck)}`, paint('dim', head), ...lines].join('\n')
-}
-
-function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
+function messagesBlock({ measures, audit, drained }: RunResult, paint: Paint): string {
   const columns: readonly (readonly [string, number, Style | undefined])[] = [
     ['published', measures.messagesPublished, undefined],
     ['acknowledged', measures.messagesAcknowledged, undefined],
@@ -205,7 +192,10 @@ function messagesBlock({ measures, audit }: RunResult, paint: Paint): string {
     ...(willsFired > 0 ? [`${count(willsFired)} wills fired`] : []),
   ]
   const kinds = apart.length > 0 ? [paint('dim', `  ${apart.join(', ')}`)] : []
-  return [paint('bold', 'Messages'), paint('dim', names), values, ...kinds, ...audited].join('\n')
+  const moving = drained
+    ? []
+    : [`  ${paint('red', `the drain was not over after ${DRAIN_BUDGET_MS / 1000} s: messages still moved, and may count as lost`)}`]
+  return [paint('bold', 'Messages'), paint('dim', names), values, ...kinds, ...moving, ...audited].join('\n')
 }
 
 function verdictBlock(result: RunResult, options: SummaryOptions, paint: Paint): string {

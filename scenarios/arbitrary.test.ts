@@ -1,8 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { type GeneratedRun, zoneOutageRuns } from './arbitrary.ts'
+import { type GeneratedRun, survivableFaultRuns, zoneOutageRuns } from './arbitrary.ts'
+import { faultModes } from './fault-modes.ts'
 import { loadScenario } from './load.ts'
+
+test('generated faults that a region withstands are all of the kinds that it does, and of no other, and load', () => {
+  const kinds = new Set<string>()
+  for (const { scenario } of fc.sample(survivableFaultRuns, { numRuns: 600, seed: 1 })) {
+    const [fault] = loadScenario(stringify(scenario), { file: 'generated.yaml', name: 'generated' }).faults
+    kinds.add(fault!.kind)
+  }
+  const survivable = Object.entries(faultModes).flatMap(([kind, mode]) => (mode === 'survivable' ? [kind] : []))
+  // Only DNS uses datagrams that clients need, and dns-silent takes more than their loss does.
+  expect([...kinds].sort()).toEqual(survivable.filter((kind) => kind !== 'datagram-loss').sort())
+})
 
 describe('generated zone outages', () => {
   const sample = fc.sample(zoneOutageRuns, { numRuns: 400, seed: 1 })

@@ -21,6 +21,7 @@ function time(fromMs: number, toMs: number): fc.Arbitrary<string> {
   return fc.integer({ min: fromMs / STEP_MS, max: toMs / STEP_MS }).map((steps) => formatDuration(steps * STEP_MS))
 }
 
+type FaultFile = NonNullable<ScenarioFile['faults']>[number]
 type GroupFile = NonNullable<ScenarioFile['clients']>[number]
 type Ending = 'disconnect' | 'disconnect-with-will' | 'drop'
 
@@ -148,5 +149,83 @@ export const zoneOutageRuns: fc.Arbitrary<GeneratedRun> = fc
       clients: listener === undefined ? clients : [...clients, listener],
       workload: { warmUp: '8s', settle: '15s', drain: '6s' },
       faults: [{ kind: 'zone-outage' as const, ...outage }],
+    },
+  }))
+
+const zone = fc.constantFrom('az1', 'az2', 'az3')
+const oneMachine = fc.constantFrom(
+  '1 of role broker',
+  '1 of role proxy',
+  '1 of role volume',
+  '1 of role nameserver',
+  '1 of role load-balancer',
+)
+const factor = fc.integer({ min: 2, max: 20 })
+
+const outageForms = ['power', 'isolated', 'cut-from-zones', 'cut-from-internet', 'control-plane', 'nothing-in', 'nothing-out'] as const
+
+/** What a region of three zones claims to withstand, in the shapes in which it does: one zone, one machine, one disk (`fault-modes.ts`). Only what it does, not when. */
+const survivableShapes = fc.oneof(
+  fc.record({ kind: fc.constant('zone-outage' as const), zone, form: fc.constantFrom(...outageForms) }),
+  fc.record({
+    kind: fc.constant('zone-outage' as const),
+    zone,
+    form: fc.constant('brown-out' as const),
+    slowdown: factor,
+    loss: fc.constantFrom(0, 0.01, 0.05),
+  }),
+  fc.record({ kind: fc.constant('zone-outage' as const), zone, form: fc.constant('gradual' as const), over: time(1000, 12_000) }),
+  fc.record({ kind: fc.constantFrom('crash' as const, 'power-loss' as const, 'pause' as const), machines: oneMachine }),
+  fc.record({ kind: fc.constant('slow' as const), machines: oneMachine, factor }),
+  fc.record({
+    kind: fc.constantFrom('disk-stall' as const, 'disk-full' as const, 'sync-failure' as const),
+    machines: fc.constant('1 of role volume'),
+  }),
+  fc.record({ kind: fc.constant('disk-slow' as const), machines: fc.constant('1 of role volume'), factor }),
+  fc.record({ kind: fc.constantFrom('dns-silent' as const, 'dns-stale' as const), machines: fc.constant('1 of role dns') }),
+  fc.record({
+    kind: fc.constant('clock-drift' as const),
+    machines: fc.constantFrom('role broker', '1 of role nameserver', 'all'),
+    partsPerMillion: fc.integer({ min: -100_000, max: 100_000 }),
+  }),
+  fc.record({ kind: fc.constant('nat-timeout' as const), idle: fc.constantFrom('2s', '15s', '60s') }),
+)
+
+const survivableMoments = fc.oneof(
+  fc.record({ kind: fc.constant('restart' as const), machines: oneMachine }),
+  fc.record({
+    kind: fc.constant('connection-reset' as const),
+    from: fc.constantFrom('role client', 'role broker'),
+    to: fc.constant('all'),
+  }),
+  fc.record({ kind: fc.constant('clock-jump' as const), machines: oneMachine, by: fc.constantFrom('1h', '-1h', '3s') }),
+  fc.record({ kind: fc.constant('address-change' as const) }),
+  fc.record({ kind: fc.constant('rolling-upgrade' as const), machines: fc.constantFrom('role proxy', 'role broker', 'role nameserver') }),
+  fc.record({ kind: fc.constant('scale-in' as const), machines: fc.constantFrom('1 of role proxy', '1 of role broker') }),
+  fc.record({ kind: fc.constant('scale-out' as const), role: fc.constantFrom('proxy' as const, 'broker' as const), zone }),
+)
+
+const survivableFault: fc.Arbitrary<FaultFile> = fc.oneof(
+  {
+    arbitrary: fc.tuple(survivableShapes, time(8_000, 14_000), time(250, 20_000)).map(([what, at, lasts]) => ({ ...what, at, for: lasts })),
+    weight: 2,
+  },
+  { arbitrary: fc.tuple(survivableMoments, time(8_000, 14_000)).map(([what, at]) => ({ ...what, at })), weight: 1 },
+)
+
+/** One fault that a region claims to withstand, of any kind, with clients of all habits at work. */
+export const survivableFaultRuns: fc.Arbitrary<GeneratedRun> = fc
+  .record({
+    fault: survivableFault,
+    clients: fc.array(clientGroup, { minLength: 1, maxLength: 2 }),
+    seed: fc.noShrink(fc.noBias(fc.integer({ min: 0, max: 0xffff_ffff }))),
+  })
+  .map(({ fault, clients, seed }) => ({
+    seed,
+    scenario: {
+      title: 'Something breaks that a region withstands',
+      clients,
+      workload: { warmUp: '8s', settle: '20s', drain: '6s' },
+      faults: [fault],
     },
   }))

@@ -1,15 +1,18 @@
 /**
  * The auditor: after the last act it asks the service, over the network as any caller would, for every message of every topic, page by page.
  *
+ * Of those that `wantsTrace` names it then asks the console for the trace, by the message's id.
+ *
  * What it reports is what the service can still give back. A topic that could not be read to its end within the budget is named as unanswered: an
  * audit that could not be made proves nothing about the messages, and says so.
  */
+import { ConsoleClient } from '../model/console/console-client.ts'
 import type { Address, Boot, Host } from '../model/host.ts'
 import { RouteTable } from '../model/nameserver/route-table.ts'
 import type { ServiceSettings } from '../model/settings.ts'
 import { Reader } from '../model/wire/codec.ts'
 import { Link } from '../model/wire/link.ts'
-import { type StoredMessage, storedMessageField } from '../model/wire/messages.ts'
+import { type MessageOf, type StoredMessage, storedMessageField } from '../model/wire/messages.ts'
 
 export interface AuditConfig {
   readonly nameservers: readonly Address[]
@@ -19,6 +22,10 @@ export interface AuditConfig {
   readonly budgetMs: number
   /** In the order of the topic's log. */
   onMessage(topic: string, message: StoredMessage): void
+  readonly consoles: readonly Address[]
+  wantsTrace(message: StoredMessage): boolean
+  /** Undefined: no console has answered. `wallMs`: what the auditor's clock shows. */
+  onTrace(message: StoredMessage, trace: MessageOf<'messageTraced'> | undefined, wallMs: number): void
   onDone(report: AuditReport): void
 }
 
@@ -32,6 +39,9 @@ export interface AuditReport {
 }
 
 const PAGE = 500
+const TRACES_AT_ONCE = 4
+/** The links to the consoles come up meanwhile. */
+const CONNECT_MS = 100
 const RETRY_MS = 250
 const REQUEST_TIMEOUT_MS = 3000
 const END_OF_TIME_MS = Number.MAX_SAFE_INTEGER
@@ -51,6 +61,7 @@ class Auditor {
   private readonly links = new Map<string, Link>()
   private readonly lanes: readonly Lane[]
   private readonly malformed: string[] = []
+  private readonly toTrace: { readonly shard: number; readonly offset: number; readonly message: StoredMessage }[] = []
   private messages = 0
   private ended = false
 
@@ -76,7 +87,7 @@ class Auditor {
     if (this.ended) return
     const topic = lane.topics[lane.next]
     if (topic === undefined) {
-      if (this.lanes.every((other) => other.next === other.topics.length)) this.end()
+      if (this.lanes.every((other) => other.next === other.topics.length)) this.askForTraces()
       return
     }
     const link = this.linkTo(this.routes.owner(lane.shard)?.address)
@@ -113,8 +124,35 @@ class Auditor {
     else {
       this.messages++
       this.config.onMessage(topic, message)
+      if (this.config.wantsTrace(message)) this.toTrace.push({ shard: lane.shard, offset, message })
     }
     lane.afterOffset = Math.max(lane.afterOffset, offset)
+  }
+
+  /** A few at a time: each is a look through a shard's log. */
+  private askForTraces(): void {
+    const console = new ConsoleClient(this.host, this.config.consoles)
+    let next = 0
+    let open = 0
+    const more = () => {
+      const due = this.toTrace[next++]
+      if (this.ended) return
+      if (due === undefined) {
+        if (open > 0) return
+        console.close()
+        this.end()
+        return
+      }
+      open++
+      const { shard, offset, message } = due
+      console.ask({ name: 'traceMessage', shard, offset }, (trace) => {
+        open--
+        if (this.ended) return
+        this.config.onTrace(message, trace, this.host.wallMs())
+        more()
+      })
+    }
+    for (let lane = 0; lane < TRACES_AT_ONCE; lane++) this.host.setTimer(CONNECT_MS, more)
   }
 
   private later(lane: Lane): void {

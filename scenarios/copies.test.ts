@@ -9,7 +9,7 @@ function worldWith(disks: Disks): World {
   return {
     machines: [...machines, { name: 'broker-1', role: 'broker' }],
     durableFiles: (machine: string, prefix: string) =>
-      Object.keys(disks[machine]!)
+      Object.keys(disks[machine] ?? {})
         .filter((name) => name.startsWith(prefix))
         .sort(),
     durableBytes: (machine: string, file: string) => Buffer.from(disks[machine]![file]!),
@@ -39,6 +39,10 @@ describe('the copies of a volume', () => {
 
   test('are read from the lower of two generations of a segment', () => {
     expect(logsOf({ 'volume-1': { [log(0, 2)]: 'a', [log(0, 1)]: 'abcd', [log(4, 1)]: 'ef' } })).toEqual([['volume-1', 'abcdef']])
+  })
+
+  test('are those on the brokers too, where the brokers hold them', () => {
+    expect(logsOf({ 'volume-1': { [log(0)]: 'ab' }, 'broker-1': { [log(0)]: 'abc' } }).map(([, bytes]) => bytes)).toContain('abc')
   })
 
   test('end at a hole, and leave out machines and volumes that hold nothing of it', () => {

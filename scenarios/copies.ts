@@ -41,7 +41,7 @@ function bytesFrom(segments: readonly Segment[], offset: number): Buffer {
 /** The copies of one volume, machine by machine; machines that hold none of it are left out. */
 export function readCopies(world: World, volume: number): readonly CopyLog[] {
   const copies = world.machines
-    .filter((machine) => machine.role === 'volume')
+    .filter((machine) => machine.role === 'volume' || machine.role === 'broker')
     .map((machine) => ({ machine: machine.name, segments: readSegments(world, machine.name, volume) }))
     .filter(({ segments }) => segments.length > 0)
   const commonStart = Math.max(0, ...copies.map(({ segments }) => segments[0]!.start))

@@ -98,4 +98,11 @@ describe('an exploration', () => {
     })
     expect(message).toMatch(/^the run broke off: no room left at 0x1234\n/)
   })
+
+  test('tells a generator that makes what is no scenario, with the place', () => {
+    const illegal = zoneOutageRuns.map(({ scenario, seed }) => ({ seed, scenario: { ...scenario, region: { zones: 0 } } }))
+    expect(() => explore(illegal, { runs: 1, folder, seed: 11, play: () => fine })).toThrow(
+      /^the run broke off: generated\.yaml:3:10: region\.zones: /,
+    )
+  })
 })

@@ -39,10 +39,9 @@ function toYaml(scenario: ScenarioFile): string {
 /** @param exercised counts how many runs that did not fail put each promise to the test. */
 function failureOf(run: GeneratedRun, options: ExploreOptions, exercised: Map<PromiseId, number>): Failure | undefined {
   const text = toYaml(run.scenario)
-  const scenario = loadScenario(text, { file: 'generated.yaml', name: 'generated' })
   let result: RunResult
   try {
-    result = options.play(scenario, run.seed)
+    result = options.play(loadScenario(text, { file: 'generated.yaml', name: 'generated' }), run.seed)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     return { signature: `threw: ${message.replace(/\d+/g, 'n')}`, text: `the run broke off: ${message}`, violation: undefined }

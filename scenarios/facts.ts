@@ -12,15 +12,13 @@ export interface RunFacts {
   readonly faults: number
 }
 
-/** Whether a fault is over as soon as it happened: nothing is taken out again. */
-export function isInstant(fault: Fault): boolean {
-  return fault.kind === 'restart' || fault.kind === 'connection-reset' || fault.kind === 'clock-jump'
-}
+/** Faults that no client of a machine need notice. */
+const HARMLESS_KINDS: ReadonlySet<Fault['kind']> = new Set(['clock-jump', 'clock-drift', 'scale-out', 'fault-point'])
 
 /** Whether a fault puts a machine out of order by itself. */
 export function strikes(fault: Fault, machine: Pick<MachineSpec, 'name' | 'zone'>): boolean {
-  if (fault.kind === 'clock-jump') return false
-  if (fault.kind === 'zone-outage') return machine.zone === fault.zone
+  if (HARMLESS_KINDS.has(fault.kind)) return false
+  if (fault.kind === 'zone-outage') return machine.zone === fault.zone && fault.form !== 'control-plane'
   return 'machines' in fault && fault.machines.includes(machine.name)
 }
 

@@ -6,6 +6,8 @@ import { didYouMean } from './nearest.ts'
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
+const YEAR_MS = 8760 * unitMs.h
+
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/
 
 function durationProblem(value: unknown): string {
@@ -38,6 +40,7 @@ export const duration = z
   .string({ error: (issue) => durationProblem(issue.input) })
   .regex(DURATION, { error: (issue) => durationProblem(issue.input) })
   .transform(parseDuration)
+  .refine((durationMs) => durationMs <= YEAR_MS, { error: 'no run takes more than a year: 8760h at most' })
   .meta({ id: 'duration', description: 'A number with its unit: 500ms, 30s, 2m or 1h.' })
 
 /** A change of a clock: a duration, forwards or, with a minus sign, backwards. */
@@ -45,6 +48,7 @@ export const clockChange = z
   .string({ error: (issue) => clockChangeProblem(issue.input) })
   .regex(/^-?\d+(?:\.\d+)?(?:ms|s|m|h)$/, { error: (issue) => clockChangeProblem(issue.input) })
   .transform((text) => (text.startsWith('-') ? -parseDuration(text.slice(1)) : parseDuration(text)))
+  .refine((changeMs) => Math.abs(changeMs) <= YEAR_MS, { error: 'a clock jumps by a year at most: 8760h' })
   .meta({ id: 'clockChange', description: 'A number with its unit, negative for backwards: 10s or -5m.' })
 
 function clockChangeProblem(value: unknown): string {
@@ -75,7 +79,7 @@ export function choice<const T extends readonly [string, ...string[]]>(words: T)
   return z.enum(words, { error: (issue) => choiceProblem(issue.input, words) })
 }
 
-function choiceProblem(value: unknown, words: readonly string[]): string {
+export function choiceProblem(value: unknown, words: readonly string[]): string {
   return `${describe(value)} is not known. allowed: ${words.join(', ')}${typeof value === 'string' ? didYouMean(value, words) : ''}`
 }
 
@@ -117,3 +121,6 @@ export function describe(value: unknown): string {
   if (typeof value === 'object') return 'a map'
   return typeof value === 'string' ? JSON.stringify(value) : String(value)
 }
+
+/** YAML 1.2 has no other words for it: `yes` is a text. */
+export const trueOrFalse = z.boolean({ error: (issue) => `expected true or false, found ${describe(issue.input)}` })

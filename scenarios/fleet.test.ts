@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { decodePayload } from '../checks/payload.ts'
-import { clientProfiles, detectionBoundMs } from '../model/client/profiles.ts'
+import { detectionBoundMs } from '../model/client/profile.ts'
+import { clientProfiles } from '../model/client/profiles.ts'
 import { bootDnsServer } from '../model/cloud/dns-server.ts'
 import type { Boot, Connection, Host } from '../model/host.ts'
 import { defaultSettings, ports } from '../model/settings.ts'
@@ -102,7 +103,7 @@ function play(clients: readonly FleetClient[], publishUntilMs = 10_000, seed = 1
     'dns',
     'az1',
     '10.1.0.53',
-    bootDnsServer({ settings: defaultSettings, names: new Map([['mqtt.example', ['10.1.0.1']]]) }),
+    bootDnsServer({ settings: defaultSettings, names: [{ name: 'mqtt.example', access: 'public', addresses: ['10.1.0.1'] }] }),
   )
   machine(
     'server',

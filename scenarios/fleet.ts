@@ -15,6 +15,7 @@ import { clientProfiles, type ProfileName } from '../model/client/profiles.ts'
 import { Resolver, type ResolverCache } from '../model/cloud/resolver.ts'
 import type { Address, Boot, Host, Timer } from '../model/host.ts'
 import type { ProtocolVersion, QoS, Will } from '../model/wire/packets.ts'
+import type { TlsVersion } from '../model/wire/tls-flights.ts'
 
 export interface FleetPublishing {
   readonly topic: string
@@ -48,8 +49,12 @@ export interface FleetClient {
   readonly sessionExpirySeconds: number
   /** That of the profile where absent. */
   readonly keepaliveSeconds?: number
+  /** That of the profile where absent. */
+  readonly resolverCache?: ResolverCache
   /** A connection that it gives up stays open. */
   readonly leavesSocketsOpen: boolean
+  /** Over TLS of this version, as cost and round trips. */
+  readonly tls?: TlsVersion
   readonly username?: string
   readonly password?: string
   readonly subscribe: readonly SubscriptionRequest[]
@@ -152,6 +157,7 @@ class Device implements MqttClientListener {
         sessionExpirySeconds: spec.sessionExpirySeconds,
         ...(spec.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: spec.keepaliveSeconds }),
         leavesSocketsOpen: spec.leavesSocketsOpen,
+        ...(spec.tls === undefined ? {} : { tls: spec.tls }),
         ...(spec.username === undefined ? {} : { username: spec.username }),
         ...(spec.password === undefined ? {} : { password: Buffer.from(spec.password) }),
         ...(spec.will === undefined ? {} : { will: () => this.nextWill(spec.will!) }),
@@ -324,7 +330,9 @@ export function bootFleet(config: FleetConfig): Boot {
       resolvers.set(cache, resolver)
       return resolver
     }
-    const devices = config.clients.map((spec, index) => new Device(machine, index, resolverFor(clientProfiles[spec.profile].resolverCache)))
+    const devices = config.clients.map(
+      (spec, index) => new Device(machine, index, resolverFor(spec.resolverCache ?? clientProfiles[spec.profile].resolverCache)),
+    )
     return {
       stop(done) {
         for (const device of devices) device.stop()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { catalogueEntry, catalogueNames } from './catalogue.ts'
 import { loadScenario, ScenarioProblem } from './load.ts'
-import { endOfFaultsMs } from './scenario.ts'
+import { endOfFaultsMs } from './timing.ts'
 
 function load(text: string, ...set: readonly string[]) {
   return loadScenario(text, { file: 'storm.yaml', name: 'storm', set })
@@ -58,8 +58,9 @@ describe('a scenario file', () => {
 
   test('says where it is wrong, what is allowed and what was likely meant, with the line and a caret under the place', () => {
     expect(problemsOf(outage.replace('zone-outage', 'zone-outge'))).toEqual([
-      'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, restart, power-loss, pause, partition, link, ' +
-        'connection-reset, sync-failure, disk-stall, clock-jump. Did you mean zone-outage?\n' +
+      'storm.yaml:3:11: faults.0.kind: "zone-outge" is not known. allowed: zone-outage, crash, power-loss, pause, slow, partition, link, ' +
+        'datagram-loss, isolation, grey, sync-failure, disk-stall, disk-slow, disk-full, lying-sync, misdirected-write, disk-loss, clock-drift, nat-timeout, ' +
+        'dns-silent, dns-stale, fault-point, restart, connection-reset, clock-jump, bit-rot, address-change, rolling-upgrade, scale-in, scale-out, together. Did you mean zone-outage?\n' +
         '      - kind: zone-outge\n' +
         '              ^',
     ])
@@ -69,12 +70,12 @@ describe('a scenario file', () => {
     [
       'an unknown key',
       outage.replace('zone:', 'zoen:'),
-      'storm.yaml:4:5: faults.0.zoen: unknown key zoen. allowed: kind, zone, form, at, for. Did you mean zone?',
+      'storm.yaml:4:5: faults.0.zoen: unknown key zoen. allowed: kind, zone, form, slowdown, loss, over, at, for, every, times. Did you mean zone?',
     ],
     [
       'an unknown key at the top',
       `${outage}fauls: []\n`,
-      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, clients, workload, faults, budgets, expect. Did you mean faults?',
+      'storm.yaml:7:1: fauls: unknown key fauls. allowed: title, story, statements, tags, seed, region, volumes, clients, workload, faults, console, intruders, budgets, expect. Did you mean faults?',
     ],
     ['a negative time', outage.replace('20s', '-20s'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20s'],
     ['a negative number as a time', outage.replace('20s', '-20'), 'storm.yaml:5:9: faults.0.at: a duration cannot be negative: -20'],
@@ -126,7 +127,7 @@ describe('a scenario file', () => {
     [
       'an expectation that is no verdict',
       `${outage}expect: { acked-survives: hold }\n`,
-      'storm.yaml:7:27: expect.acked-survives: "hold" is not known. allowed: held, violated. Did you mean held?',
+      'storm.yaml:7:27: expect.acked-survives: "hold" is not known. allowed: held, violated, { violatedAtMost: <number> }. Did you mean held?',
     ],
     [
       'a setting that does not exist',
@@ -152,16 +153,6 @@ describe('a scenario file', () => {
       'clients that publish without a pause',
       `${outage}clients: [{ publish: { every: 0s } }]\n`,
       'storm.yaml:7:31: clients.0.publish.every: a period must be 1ms or more',
-    ],
-    [
-      'a retention that ends before the audit',
-      `${outage}region: { settings: { broker: { retentionMs: 20000 } } }\n`,
-      'storm.yaml:7:46: region.settings.broker.retentionMs: messages would be gone before the audit asks for them: this run may take 858000 ms (858s). allowed: 858000 or more, found 20000',
-    ],
-    [
-      'a run that outlasts the retention',
-      `${outage}workload: { duration: 72h }\n`,
-      'region.settings.broker.retentionMs: messages would be gone before the audit',
     ],
     [
       'a word for a number',
@@ -302,9 +293,9 @@ describe('a scenario file', () => {
     expect(problems[0]).toContain(message)
   })
 
-  test('may set to 0 what makes sense at 0, and the retention to what the run takes at most', () => {
+  test('may set to 0 what makes sense at 0, and the retention to less than the run takes', () => {
     const settings =
-      '{ broker: { takeoverStaggerMs: 0, retentionMs: 858000 }, proxy: { acknowledgeDelayMs: 0, window3x: 1, topicAliasMaximum: 0, topicAliasesToClient: 0 }, dns: { ttlSeconds: 0 } }'
+      '{ broker: { takeoverStaggerMs: 0, retentionMs: 20000 }, proxy: { acknowledgeDelayMs: 0, window3x: 1, topicAliasMaximum: 0, topicAliasesToClient: 0 }, dns: { ttlSeconds: 0 } }'
     expect(load(`${outage}region: { settings: ${settings} }\n`).region.settings.dns).toEqual({ ttlSeconds: 0 })
   })
 
@@ -342,8 +333,8 @@ describe('--set', () => {
     ['clients.0.cuont=7', '--set clients.0.cuont=7: clients.0.cuont: unknown key cuont. allowed: count'],
     ['faults.0.at=-3s', '--set faults.0.at=-3s: faults.0.at: a duration cannot be negative: -3s'],
     [
-      'region.settings.broker.retentionMs=20000',
-      '--set region.settings.broker.retentionMs=20000: region.settings.broker.retentionMs: messages would be gone before the audit',
+      'region.settings.broker.retentionMs=0',
+      '--set region.settings.broker.retentionMs=0: region.settings.broker.retentionMs: must be 1 or more: 0',
     ],
     ['faults.0.zone=az9', '--set faults.0.zone=az9: faults.0.zone: the region has no zone az9'],
     ['regoin.zones=5', '--set regoin.zones=5: regoin: unknown key regoin'],
@@ -355,4 +346,10 @@ describe('--set', () => {
   ])('%s is refused by name', (assignment, message) => {
     expect(problemsOf(outage, assignment)[0]).toContain(message)
   })
+})
+
+test.each(['[]', '{}'])('a scenario that expects nothing (%s) is refused, since its verdict would say nothing', (expected) => {
+  expect(() => loadScenario(`title: x\nexpect: ${expected}\n`, { file: 'x.yaml', name: 'x' })).toThrow(
+    /x\.yaml:2:9: expect: names no promise, so the run would say nothing/,
+  )
 })

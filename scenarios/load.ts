@@ -4,12 +4,10 @@
  */
 import { type Document, isMap, isNode, isPair, isSeq, LineCounter, type Node, parseDocument, parse as parseYaml } from 'yaml'
 import type * as z from 'zod'
-import { machinesOf, regionSpec } from './cast.ts'
-import { formatDuration } from './fields.ts'
+import { standsAfterMs } from '../model/service-profiles.ts'
+import { faultProblems } from './fault-rules.ts'
 import { groupProblems } from './group-rules.ts'
-import { didYouMean } from './nearest.ts'
-import { endOfFaultsMs, latestEndMs, type Scenario, type ScenarioFault, scenarioSchema } from './scenario.ts'
-import { type Selector, SelectorProblem, select } from './selector.ts'
+import { type Scenario, scenarioSchema } from './scenario.ts'
 
 /** What is wrong with a scenario, a text for each problem. */
 export class ScenarioProblem extends Error {
@@ -60,10 +58,23 @@ export function loadScenario(text: string, options: LoadOptions): Scenario {
 
   const parsed = scenarioSchema.safeParse(data)
   if (!parsed.success) throw report(withoutEchoes(parsed.error.issues.flatMap(problemsOf)), assignments)
-  const scenario: Scenario = { ...parsed.data, name: options.name }
-  const problems = [...groupProblems(scenario), ...regionProblems(scenario)]
+  const written: Scenario = { ...parsed.data, name: options.name }
+  const scenario = onceItStands(written)
+  const problems = [...groupProblems(written), ...faultProblems(written)]
   if (problems.length > 0) throw report(problems, assignments)
   return scenario
+}
+
+/** A region that takes its time to stand is given it, and everything in the scenario comes so much later. */
+function onceItStands(scenario: Scenario): Scenario {
+  const laterMs = standsAfterMs[scenario.region.profile]
+  if (laterMs === 0) return scenario
+  return {
+    ...scenario,
+    workload: { ...scenario.workload, warmUp: scenario.workload.warmUp + laterMs },
+    faults: scenario.faults.map((fault) => ({ ...fault, at: fault.at + laterMs })),
+    clients: scenario.clients.map((group) => ({ ...group, away: group.away.map((period) => ({ ...period, at: period.at + laterMs })) })),
+  }
 }
 
 /** A key that was misspelt is not missing as well. Misspelt keys come first: they explain most. */
@@ -83,55 +94,6 @@ function plain(message: string): string {
   return message.replace(/\s+/g, ' ').replace(/^(.)/, (first) => first.toLowerCase())
 }
 
-/** What the schema cannot know: whether the region has what a fault is for, whether a fault ends, and whether messages are kept until they are audited. */
-function regionProblems(scenario: Scenario): readonly Problem[] {
-  const machines = machinesOf(scenario)
-  const zones = [...new Set(machines.map((machine) => machine.zone))].filter((zone) => zone.startsWith('az'))
-  const problems: Problem[] = []
-  scenario.faults.forEach((fault, index) => {
-    const path: Path = ['faults', index]
-    if (fault.kind === 'zone-outage' && !zones.includes(fault.zone)) {
-      const text = `the region has no zone ${fault.zone}. allowed: ${zones.join(', ')}${didYouMean(fault.zone, zones)}`
-      problems.push({ path: [...path, 'zone'], text })
-    }
-    for (const [field, selector] of selectorsOf(fault)) {
-      try {
-        select(selector, machines, () => 0)
-      } catch (error) {
-        if (!(error instanceof SelectorProblem)) throw error
-        problems.push({ path: [...path, field], text: error.message })
-      }
-    }
-    const endless = 'for' in faultShape[fault.kind] && (fault as { readonly for?: number }).for === undefined
-    if (endless && endOfFaultsMs(scenario) <= fault.at) {
-      problems.push({ path, text: `this fault has no time to work: give it "for: 30s", or give the workload a duration` })
-    }
-  })
-  const { retentionMs } = regionSpec(scenario).settings.broker
-  const neededMs = latestEndMs(scenario)
-  if (retentionMs < neededMs) {
-    const text = `messages would be gone before the audit asks for them: this run may take ${neededMs} ms (${formatDuration(neededMs)}). allowed: ${neededMs} or more, found ${retentionMs}`
-    problems.push({ path: ['region', 'settings', 'broker', 'retentionMs'], text })
-  }
-  return problems
-}
-
-const faultShape = Object.fromEntries(
-  scenarioSchema.shape.faults.unwrap().element.options.map((option) => [option.shape.kind.value, option.shape]),
-) as Record<ScenarioFault['kind'], object>
-
-/** The selectors of a fault with the keys they stand under. */
-function selectorsOf(fault: ScenarioFault): readonly (readonly [string, Selector])[] {
-  if ('machines' in fault) return [['machines', fault.machines]]
-  if ('from' in fault) {
-    return [
-      ['from', fault.from],
-      ['to', fault.to],
-    ]
-  }
-  return []
-}
-
 function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   const path = issue.path as Path
   if (issue.code === 'unrecognized_keys') {
@@ -142,15 +104,16 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   if (issue.code === 'invalid_key')
     return [{ path: path.slice(0, -1), key: String(path.at(-1)), text: issue.issues.map((inner) => inner.message).join('; ') }]
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    // The alternative that was meant is the one that got furthest before it failed.
+    if (issue.message !== 'Invalid input') return [{ path, text: issue.message }]
+    // The alternative that was meant is the one that got furthest before it failed, and of those the one with the least against it.
     const depth = (issues: readonly z.core.$ZodIssue[]): number =>
       Math.max(...issues.map((inner) => inner.path.length + (inner.code === 'invalid_type' || inner.code === 'invalid_value' ? 0 : 1)))
     const furthest = Math.max(...issue.errors.map(depth))
-    const meant = issue.errors.filter((issues) => depth(issues) === furthest)
+    const meant = issue.errors.filter((issues) => depth(issues) === furthest).sort((a, b) => a.length - b.length)
     if (furthest > 0)
       return meant[0]!.flatMap((inner) => problemsOf({ ...inner, path: [...issue.path, ...inner.path] } as z.core.$ZodIssue))
     const texts = issue.errors.flatMap((issues) => issues.map((inner) => inner.message.replace(/^Invalid input: /, '')))
-    return [{ path, text: issue.message === 'Invalid input' ? [...new Set(texts)].join('; or ') : issue.message }]
+    return [{ path, text: [...new Set(texts)].join('; or ') }]
   }
   return [{ path, text: issue.message.replace(/^Invalid input: /, '') }]
 }

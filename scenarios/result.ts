@@ -4,6 +4,8 @@ import type { PromiseId, PromiseResult } from '../checks/promise.ts'
 import type { HistoryEntry } from '../model/world.ts'
 import type { AuditReport } from './auditor.ts'
 import type { RunFacts } from './facts.ts'
+import type { Failover } from './failover.ts'
+import type { Queues } from './queues.ts'
 import type { Expectation } from './scenario.ts'
 import type { StoryLine } from './story.ts'
 
@@ -17,9 +19,17 @@ export interface RunResult {
   readonly seed: number
   readonly verdict: Verdict
   readonly promises: readonly PromiseResult[]
+  /** Why volumes of the run's kind never promised what was violated, where that is so. */
+  readonly notPromised: Readonly<Partial<Record<PromiseId, string>>>
   readonly expected: Readonly<Partial<Record<PromiseId, Expectation>>>
   readonly measures: Measures
   readonly facts: RunFacts
+  /** Where a fault struck owners of shards and recording was on. */
+  readonly failover?: Failover
+  /** Where recording was on. */
+  readonly queues?: Queues
+  /** False where messages still moved when the time for the drain was over: what had not arrived by then may count as lost. */
+  readonly drained: boolean
   readonly audit: AuditReport
   /** Equal for equal runs; hex. */
   readonly digest: string
@@ -33,17 +43,27 @@ export interface RunResult {
   readonly goals: Readonly<Record<string, number>>
 }
 
+/** Whether a promise came out as the scenario says; one of which it says nothing must not be violated. */
+export function isAsExpected(
+  { verdict, violationCount }: Pick<PromiseResult, 'verdict' | 'violationCount'>,
+  expectation: Expectation | undefined,
+): boolean {
+  if (expectation === undefined) return verdict !== 'violated'
+  if (typeof expectation === 'string') return verdict === expectation
+  return verdict === 'violated' && violationCount <= expectation.violatedAtMost
+}
+
 /** The verdict of a run. A promise that was not expected cannot make a run hold, but its violation is one. */
 export function verdictOf(
-  promises: readonly Pick<PromiseResult, 'id' | 'verdict'>[],
+  promises: readonly Pick<PromiseResult, 'id' | 'verdict' | 'violationCount'>[],
   expected: ReadonlyMap<PromiseId, Expectation>,
 ): Verdict {
   let verdict: Verdict = 'held'
-  for (const { id, verdict: found } of promises) {
-    const expectation = expected.get(id)
-    if (found === 'violated' && expectation !== 'violated') return 'violated'
-    // A violation that was expected and did not come: whatever was to be shown was not.
-    if (expectation !== undefined && found !== expectation) verdict = 'not-exercised'
+  for (const promise of promises) {
+    if (isAsExpected(promise, expected.get(promise.id))) continue
+    if (promise.verdict === 'violated') return 'violated'
+    // Not put to the test, or a violation that was expected and did not come: whatever was to be shown was not.
+    verdict = 'not-exercised'
   }
   return verdict
 }

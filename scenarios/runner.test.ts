@@ -48,6 +48,36 @@ describe('a run', () => {
     expect(story[0]).toEqual({ timeUs: 9_000_000, tone: 'fault', text: 'the process of broker-1 dies' })
   })
 
+  test('says so when a fault finds nobody, adds machines that stood by, and upgrades one after the other', () => {
+    const scenario = load(`
+title: Coming and going
+clients: [{ count: 4 }]
+workload: { settle: 5s, drain: 3s }
+faults:
+  - { kind: together, at: 9s, for: 4s, faults: [{ kind: power-loss, machines: broker-1 }, { kind: restart, machines: 1 of broker-1, after: 1s }] }
+  - { kind: scale-out, role: proxy, zone: az1, at: 10s }
+  - { kind: rolling-upgrade, machines: role nameserver, at: 14s, grace: 1s, startUp: 1s, pause: 1s }
+`)
+    const { history, promises, story } = runScenario(scenario, { seed: 1, recording: true })
+    const told = history.flatMap(({ timeUs, machine, event }: HistoryEntry) => {
+      const known = event as WorldEvent
+      if (known.kind === 'fault-found-nobody') return [`${timeUs / 1e6} ${known.faultKind} found no ${known.wanted}`]
+      return known.kind === 'process-started' && timeUs > 9e6 && machine !== 'auditor'
+        ? [`${timeUs / 1e6} ${machine} v${known.version ?? 1}`]
+        : []
+    })
+    expect(told).toEqual([
+      '10 restart found no 1 of broker-1',
+      '10 proxy-4 v1',
+      '13 broker-1 v1',
+      '15 nameserver-1 v2',
+      '18 nameserver-2 v2',
+      '21 nameserver-3 v2',
+    ])
+    expect(story.map(({ text }) => text)).toContain('restart was due for 1 of broker-1, and no such machine is running')
+    expect(promises.filter(({ verdict }) => verdict === 'violated')).toEqual([])
+  })
+
   test('in which nobody is served puts little to the test, and says so', () => {
     const { verdict, measures, promises } = play({
       region: (plan) => ({

@@ -5,38 +5,51 @@
  *
  * A run is a pure function of scenario and seed. There is no clock in here: how long it took is for the caller to know.
  */
-import seedrandom from 'seedrandom'
 import { type Checks, createChecks } from '../checks/checks.ts'
 import { decodePayload } from '../checks/payload.ts'
+import { PROMISED_RETENTION_MS } from '../checks/retention.ts'
 import type { ClientFacts } from '../checks/state.ts'
-import { clientProfiles, detectionBoundMs } from '../model/client/profiles.ts'
+import { SEAL_AT_MESSAGES } from '../model/broker/message-index.ts'
+import { detectionBoundMs } from '../model/client/profile.ts'
+import { clientProfiles } from '../model/client/profiles.ts'
 import { planRegion, type RegionPlan } from '../model/region.ts'
 import { ports } from '../model/settings.ts'
 import type { Fault } from '../model/world.ts'
 import { createSimWorld, type SimWorld } from '../sim/world.ts'
 import { type AuditReport, bootAuditor } from './auditor.ts'
-import { auditorMachine, clientMachines, machinesOf, regionSpec } from './cast.ts'
+import {
+  auditorMachine,
+  clientMachines,
+  INTRUDER_ROLE,
+  intruderMachines,
+  machinesOf,
+  oldestWatchMachine,
+  operatorMachine,
+  regionSpec,
+} from './cast.ts'
 import { readCopies } from './copies.ts'
 import { gatherFacts } from './facts.ts'
+import { gatherFailover } from './failover.ts'
+import { type Firing, firingsOf, whatFires } from './fault-plan.ts'
+import { isLasting } from './fault-schema.ts'
 import { bootFleet, clientIdOf, createFleetStatistics, type FleetClient } from './fleet.ts'
+import { bootIntruder, type IntruderListener } from './intruder.ts'
+import { bootOldestWatch } from './oldest-watch.ts'
+import { bootOperator, type OperatorListener } from './operator.ts'
+import { QueueWatch } from './queues.ts'
 import { type RunResult, verdictOf } from './result.ts'
-import {
-  AUDIT_BUDGET_MS,
-  CLIENTS_STAGGER_SHARE,
-  CLIENTS_START_SHARE,
-  DRAIN_BUDGET_MS,
-  endOfFaultsMs,
-  expectations,
-  type Scenario,
-  type ScenarioFault,
-} from './scenario.ts'
-import { type Selectable, select } from './selector.ts'
+import { AUDIT_BUDGET_MS, CLIENTS_STAGGER_SHARE, CLIENTS_START_SHARE, DRAIN_BUDGET_MS, expectations, type Scenario } from './scenario.ts'
+import type { Selectable } from './selector.ts'
 import { tellStory } from './story.ts'
+import { endOfFaultsMs } from './timing.ts'
+import { VolumeStrains } from './volume-strains.ts'
 import { planClients } from './workload.ts'
 
 export interface RunOptions {
   readonly seed: number
   readonly recording: boolean
+  /** False leaves the opening and closing of connections out of the history: nothing of a result follows from them, and in days they get many. */
+  readonly recordsConnections?: boolean
   onProgress?(act: string, simulatedSeconds: number): void
   /** Changes what is built: how tests plant a machine that breaks its word. */
   region?(plan: RegionPlan): RegionPlan
@@ -49,6 +62,9 @@ const US_PER_SECOND = 1_000_000
 /** Nothing received for this long: nothing is on its way any more. */
 const QUIET_MS = 2000
 const LIVELOCKS_BORNE = 5
+/** How often it is looked which messages are the oldest, where a run is longer than their retention. */
+const LOOKS_PER_RETENTION = 128
+const LEAST_LOOK_MS = 1000
 
 class Run {
   private readonly scenario: Scenario
@@ -58,10 +74,16 @@ class Run {
   private readonly clients: readonly FleetClient[]
   private readonly world: SimWorld
   private readonly statistics = createFleetStatistics()
+  private readonly strains: VolumeStrains
+  /** What is promised, where the scenario sets nothing else: not what the settings happen to say. */
+  private readonly retentionMs: number
   private readonly endOfFaultsUs: number
   private readonly endOfPublishingUs: number
+  /** Where recording is on. */
+  private readonly queueWatch: QueueWatch | undefined
   private entriesPassed = 0
   private livelocks = 0
+  private isDrained = false
 
   constructor(scenario: Scenario, options: RunOptions) {
     this.scenario = scenario
@@ -69,14 +91,21 @@ class Run {
     const plan = planRegion(regionSpec(scenario))
     this.plan = options.region?.(plan) ?? plan
     this.machines = machinesOf(scenario, plan)
+    this.strains = new VolumeStrains(scenario.volumes.kind, plan.shardCount, this.machines)
+    this.queueWatch = options.recording ? new QueueWatch(this.machines) : undefined
     const { warmUp, settle } = scenario.workload
     this.clients = planClients(scenario.clients, {
       startAtMs: warmUp * CLIENTS_START_SHARE,
       connectStaggerMs: warmUp * CLIENTS_STAGGER_SHARE,
     })
-    this.world = createSimWorld({ seed: options.seed, recording: options.recording })
+    this.world = createSimWorld({
+      seed: options.seed,
+      recording: options.recording,
+      recordsConnections: options.recordsConnections ?? true,
+    })
     this.endOfFaultsUs = endOfFaultsMs(scenario) * US_PER_MS
     this.endOfPublishingUs = this.endOfFaultsUs + settle * US_PER_MS
+    this.retentionMs = scenario.region.settings.broker?.retentionMs ?? PROMISED_RETENTION_MS
   }
 
   play(): RunResult {
@@ -84,14 +113,34 @@ class Run {
     const { budgets, workload } = scenario
     const { settings } = regionSpec(scenario)
     const checks = createChecks({
-      clients: new Map(this.clients.map((client) => [clientIdOf(client.number), factsOf(client, settings.proxy.maximumKeepaliveSeconds)])),
+      clients: new Map(
+        this.clients.map((client) => [
+          clientIdOf(client.number),
+          { ...factsOf(client, settings.proxy.maximumKeepaliveSeconds), ...this.budgetOf(client.number) },
+        ]),
+      ),
       machines: this.machines,
-      budgets: { reconnectMs: budgets.reconnect, routesMs: budgets.routes, progressMs: budgets.progress },
+      budgets: {
+        reconnectMs: budgets.reconnect,
+        routesMs: budgets.routes,
+        progressMs: budgets.progress,
+        consoleMs: budgets.console,
+        replacementMs: budgets.replacement,
+      },
       window3x: settings.proxy.window3x,
+      loadBalancer: settings.loadBalancer,
+      instanceGroup: settings.instanceGroup,
+      rebalanceIntervalMs: settings.broker.rebalanceIntervalMs,
+      retention: {
+        retentionMs: this.retentionMs,
+        segmentMessages: SEAL_AT_MESSAGES,
+        segmentMs: settings.broker.segmentAgeMs,
+        shardOfTopic: (topic) => this.plan.shardOfTopic(topic),
+      },
     })
     this.observe(checks)
     options.prepare?.(world)
-    this.build()
+    this.build(checks)
     this.scheduleFaults()
 
     checks.onAct('warm-up', 0)
@@ -108,6 +157,7 @@ class Run {
 
     const expected = expectations(scenario)
     const { digest, events } = world.counters()
+    const failover = gatherFailover(world.history, world.machines, settings)
     return {
       scenario: scenario.name,
       title: scenario.title,
@@ -115,9 +165,18 @@ class Run {
       seed: options.seed,
       verdict: verdictOf(promises, expected),
       promises,
+      notPromised: Object.fromEntries(
+        promises.flatMap(({ id, verdict }) => {
+          const line = verdict === 'violated' ? this.strains.notPromised(id) : undefined
+          return line === undefined ? [] : [[id, line]]
+        }),
+      ),
       expected: Object.fromEntries(expected),
       measures: checks.measures(),
       facts: gatherFacts(world.history, world.machines),
+      ...(failover === undefined ? {} : { failover }),
+      ...(this.queueWatch === undefined ? {} : { queues: this.queueWatch.queues(world.history) }),
+      drained: this.isDrained,
       audit,
       digest,
       events,
@@ -129,13 +188,13 @@ class Run {
     }
   }
 
-  private build(): void {
+  private build(checks: Checks): void {
     const { world, plan, statistics } = this
     for (const machine of plan.machines) world.addMachine(machine)
-    for (const { name, zone, role, address, firstClient, count } of clientMachines(this.scenario)) {
+    for (const { name, zone, role, address, firstClient, count, group } of clientMachines(this.scenario)) {
       const boot = bootFleet({
         clients: this.clients.slice(firstClient, firstClient + count),
-        accessName: plan.accessName,
+        accessName: plan.accessNames[this.scenario.clients[group]!.access],
         port: ports.mqtt,
         dnsServers: plan.dnsServers,
         publishUntilMs: this.endOfPublishingUs / US_PER_MS,
@@ -143,30 +202,100 @@ class Run {
       })
       world.addMachine({ name, zone, role, address, cores: 1, boot })
     }
+    for (const { dials, ...machine } of intruderMachines(this.scenario)) {
+      const dialled = plan.machines.filter(({ role, standby }) => role === dials && standby !== true)
+      const listener: IntruderListener = {
+        sent: (by, target) => checks.strangers.sent(by, target, world.nowUs()),
+        answered: (by, target, bytes) => checks.strangers.answered(by, target, bytes, world.nowUs()),
+      }
+      world.addMachine({ ...machine, cores: 1, boot: bootIntruder({ dials, machines: dialled, listener }) })
+    }
+    if (this.retentionMs * US_PER_MS < this.endOfPublishingUs) this.watchTheOldest(checks)
+    const { console: steps } = this.scenario
+    if (steps.length === 0) return
+    const listener: OperatorListener = {
+      asked: (question) => checks.operator.asked(question, world.nowUs()),
+      answered: (question, answer) => checks.operator.answered(question, answer, world.nowUs()),
+    }
+    world.addMachine({
+      ...operatorMachine,
+      cores: 1,
+      boot: bootOperator({ consoles: plan.consoles, steps, quotas: plan.quotas, listener }),
+    })
+  }
+
+  private watchTheOldest(checks: Checks): void {
+    const { world, plan } = this
+    const boot = bootOldestWatch({
+      nameservers: plan.nameservers,
+      settings: regionSpec(this.scenario).settings,
+      intervalMs: Math.max(LEAST_LOOK_MS, this.retentionMs / LOOKS_PER_RETENTION),
+      topics: () => checks.acknowledgedTopics(),
+      shardOfTopic: (topic) => plan.shardOfTopic(topic),
+      onOldest: (topic, oldest, tookMs) => {
+        const { publisher, sequence } = (oldest === undefined ? undefined : decodePayload(oldest.payload)) ?? {
+          publisher: -1,
+          sequence: -1,
+        }
+        if (oldest !== undefined && publisher < 0) return
+        const nowUs = world.nowUs()
+        checks.auditor.oldest(topic, oldest === undefined ? undefined : { publisher, sequence }, nowUs - tookMs * US_PER_MS, nowUs)
+      },
+    })
+    world.addMachine({ ...oldestWatchMachine, cores: 1, boot })
   }
 
   private scheduleFaults(): void {
-    const { world, options, scenario } = this
-    for (const [index, planned] of scenario.faults.entries()) {
-      const draw = seedrandom.alea(`${options.seed} fault ${index}`)
-      const fault = faultOf(planned, this.machines, (bound) => Math.floor(draw() * bound))
-      const lastingMs = 'for' in planned ? planned.for : undefined
-      const atUs = planned.at * US_PER_MS
-      const endUs = lastingMs === undefined ? this.endOfFaultsUs : Math.min(this.endOfFaultsUs, atUs + lastingMs * US_PER_MS)
-      world.at(atUs, () => {
-        const heal = world.apply(fault)
-        world.at(Math.max(endUs, atUs), heal)
-      })
+    const { world } = this
+    const endOfFaultsMs = this.endOfFaultsUs / US_PER_MS
+    for (const firing of firingsOf(this.scenario.faults, endOfFaultsMs)) world.at(firing.atMs * US_PER_MS, () => this.fire(firing))
+  }
+
+  private fire(firing: Firing): void {
+    const { world, machines, options } = this
+    const due = whatFires(firing, {
+      machines,
+      seed: options.seed,
+      isRunning: (machine) => world.isRunning(machine),
+      isOn: (machine) => world.isOn(machine),
+    })
+    if ('wanted' in due) {
+      world.foundNobody(due.kind, due.wanted)
+      return
     }
+    const lasts = isLasting(firing.planned)
+    const put = (fault: Fault) => {
+      const heal = world.apply(fault)
+      if (lasts) world.at(firing.endMs * US_PER_MS, heal)
+    }
+    for (const { afterMs, fault } of due) {
+      const atMs = firing.atMs + afterMs
+      if (afterMs === 0) put(fault)
+      else if (!lasts || atMs < firing.endMs) world.at(atMs * US_PER_MS, () => put(fault))
+    }
+  }
+
+  /** That of the client's group, where it has one of its own. */
+  private budgetOf(number: number): Pick<ClientFacts, 'reconnectMs'> {
+    let first = 0
+    for (const { count, reconnectBudget } of this.scenario.clients) {
+      if (number < first + count) return reconnectBudget === undefined ? {} : { reconnectMs: reconnectBudget }
+      first += count
+    }
+    return {}
   }
 
   /** The checks hear of entries, faults and processes in the order in which they came. */
   private observe(checks: Checks): void {
     const { world } = this
     world.observeSockets('client', checks.sockets)
+    world.observeSockets(INTRUDER_ROLE, checks.intruders)
+    for (const balancers of checks.balancers) world.observeSockets('load-balancer', balancers)
+    for (const [role, tier] of checks.tiers) world.observeSockets(role, tier)
     world.observe({
       onFault: (...event) => {
         this.passEntries(checks)
+        this.strains.onFault(event[0], event[1])
         checks.world.onFault?.(...event)
       },
       onProcessStarted: (...event) => {
@@ -182,6 +311,8 @@ class Run {
         checks.world.onPowerLost?.(...event)
       },
     })
+    const { queueWatch } = this
+    if (queueWatch !== undefined) world.observe({ onWaited: (...event) => queueWatch.waited(...event) })
   }
 
   /** Publishing is over: what is on its way arrives. A subscriber with a long queue gets the time it takes, as long as messages still move. */
@@ -189,9 +320,10 @@ class Run {
     const { world, statistics } = this
     this.advance(checks, 'drain', this.endOfPublishingUs + this.scenario.workload.drain * US_PER_MS)
     const giveUpUs = world.nowUs() + DRAIN_BUDGET_MS * US_PER_MS
-    for (let before = -1; statistics.counters.received !== before && world.nowUs() < giveUpUs; ) {
+    for (let before = -1; !this.isDrained && world.nowUs() < giveUpUs; ) {
       before = statistics.counters.received
       this.advance(checks, 'drain', world.nowUs() + QUIET_MS * US_PER_MS)
+      this.isDrained = statistics.counters.received === before
     }
   }
 
@@ -234,6 +366,25 @@ class Run {
         const decoded = decodePayload(payload)
         checks.auditor.stored(topic, decoded?.publisher ?? -1, decoded?.sequence ?? -1, decoded !== undefined)
       },
+      consoles: plan.consoles,
+      wantsTrace: ({ payload }) => {
+        const decoded = decodePayload(payload)
+        return decoded !== undefined && checks.auditor.wantsTrace(decoded.publisher, decoded.sequence)
+      },
+      onTrace: ({ payload }, trace, wallMs) => {
+        const { publisher, sequence } = decodePayload(payload)!
+        const trueUs = (timeMs: number) => (timeMs === 0 ? 0 : (timeMs - wallMs) * US_PER_MS + world.nowUs())
+        checks.auditor.traced(publisher, sequence, {
+          outcome: trace?.outcome ?? 'unanswered',
+          isWhole: trace?.isWhole === true,
+          storedAtUs: trueUs(trace?.storedAtMs ?? 0),
+          deliveries: (trace?.deliveries ?? []).map(({ clientId, state, acknowledgedAtMs }) => ({
+            clientId,
+            state,
+            acknowledgedAtUs: trueUs(acknowledgedAtMs),
+          })),
+        })
+      },
       onDone: (done) => {
         report = done
       },
@@ -267,34 +418,8 @@ function factsOf(client: FleetClient, maximumKeepaliveSeconds: number): ClientFa
     sessionExpirySeconds: version === 5 ? client.sessionExpirySeconds : cleanStart ? 0 : Number.POSITIVE_INFINITY,
     detectionOpenMs: detectionBoundMs(profile, true, keepaliveSeconds),
     detectionIdleMs: detectionBoundMs(profile, false, keepaliveSeconds),
+    tls: client.tls !== undefined,
     away: client.away.map(({ atMs, forMs }) => ({ fromMs: atMs, toMs: atMs + forMs + client.awayStaggerMs })),
-  }
-}
-
-/** The fault that a World takes, with its selectors drawn. */
-function faultOf(planned: ScenarioFault, machines: readonly Selectable[], below: (bound: number) => number): Fault {
-  const pick = (selector: Parameters<typeof select>[0]): readonly string[] => select(selector, machines, below)
-  switch (planned.kind) {
-    case 'zone-outage':
-      return { kind: planned.kind, zone: planned.zone, form: planned.form }
-    case 'partition':
-      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to), bothWays: planned.bothWays }
-    case 'link':
-      return {
-        kind: planned.kind,
-        from: pick(planned.from),
-        to: pick(planned.to),
-        addedLatencyMs: planned.addedLatency,
-        lossProbability: planned.loss,
-      }
-    case 'connection-reset':
-      return { kind: planned.kind, from: pick(planned.from), to: pick(planned.to) }
-    case 'sync-failure':
-      return { kind: planned.kind, machines: pick(planned.machines), probability: planned.probability }
-    case 'clock-jump':
-      return { kind: planned.kind, machines: pick(planned.machines), byMs: planned.by }
-    default:
-      return { kind: planned.kind, machines: pick(planned.machines) }
   }
 }
 

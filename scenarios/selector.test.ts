@@ -36,6 +36,28 @@ describe('a selector', () => {
     expect(select({ role: 'broker', count: 3 }, everything, last)).toEqual(['broker-1', 'broker-2', 'broker-3'])
   })
 
+  test('that has somebody alive stands for all that match; a number draws from those alive, as many as there are', () => {
+    const alive = (name: string) => name !== 'broker-1' && name !== 'broker-2'
+    expect(select('role broker', everything, first, alive)).toEqual(['broker-1', 'broker-2', 'broker-3'])
+    expect(select('2 of role broker', everything, first, alive)).toEqual(['broker-3'])
+    expect(select(['broker-1', 'role proxy'], everything, first, alive)).toEqual(['proxy-1', 'proxy-2', 'proxy-3'])
+  })
+
+  test('means machines that stand by only where no others match', () => {
+    const spare = { name: 'proxy-4', zone: 'az1', role: 'proxy', standby: true }
+    const withSpare = [...everything, spare]
+    expect(select('role proxy in zone az1', withSpare, first)).toEqual(['proxy-1'])
+    expect(select('4 of role proxy', withSpare, first)).toEqual(['proxy-1', 'proxy-2', 'proxy-3'])
+    expect(select('proxy-4', withSpare, first)).toEqual(['proxy-4'])
+    expect(select('proxy-4', withSpare, first, (name) => name !== 'proxy-4')).toEqual([])
+  })
+
+  test('of which nobody is alive stands for nobody', () => {
+    const nobody = () => false
+    expect(select('role broker', everything, first, nobody)).toEqual([])
+    expect(select('2 of role broker', everything, first, nobody)).toEqual([])
+  })
+
   test.each<[Selector, RegExp]>([
     ['role brokr', /no role brokr\. allowed: .*broker.*Did you mean broker\?/],
     ['zone az7', /no zone az7\. allowed: az1, az2, az3/],

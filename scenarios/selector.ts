@@ -6,6 +6,9 @@ import * as z from 'zod'
 import { integer, strict } from './fields.ts'
 import { didYouMean } from './nearest.ts'
 
+/** Machines that a number may ask for. */
+const MOST = 1000
+
 export const selectorSchema = z
   .union([
     z.string(),
@@ -13,9 +16,9 @@ export const selectorSchema = z
       role: z.string().optional(),
       zone: z.string().optional(),
       machine: z.string().optional(),
-      count: integer(1, 1000).optional(),
+      count: integer(1, MOST).optional(),
     }),
-    z.array(z.string()).min(1),
+    z.array(z.string()).min(1, { error: 'a list of machines names at least one, found an empty list' }),
   ])
   .meta({
     id: 'selector',
@@ -29,10 +32,12 @@ export interface Selectable {
   readonly name: string
   readonly zone: string
   readonly role: string
+  /** It is planned, and not switched on. */
+  readonly standby?: boolean
 }
 
 /** Roles that faults reach only when they are named: they stand outside the region. */
-const OUTSIDE = ['client', 'auditor']
+const OUTSIDE = ['client', 'auditor', 'operator', 'intruder']
 
 interface Criteria {
   role?: string
@@ -53,6 +58,8 @@ function parseText(text: string): Criteria {
     .filter((word) => word !== '' && word !== 'in')
   if (words.length > 2 && words[1] === 'of' && /^\d+$/.test(words[0]!)) {
     criteria.count = Number(words[0])
+    if (criteria.count < 1 || criteria.count > MOST)
+      throw new SelectorProblem(`"${text}": expected a whole number from 1 to ${MOST}, found ${words[0]}`)
     words = words.slice(2)
   }
   while (words.length > 0) {
@@ -83,13 +90,21 @@ function distinct(values: readonly string[]): readonly string[] {
   return [...new Set(values)]
 }
 
-function matchOne(text: string | Criteria, machines: readonly Selectable[], below: (bound: number) => number): readonly string[] {
+function matchOne(
+  text: string | Criteria,
+  machines: readonly Selectable[],
+  below: (bound: number) => number,
+  isAlive: ((machine: string) => boolean) | undefined,
+): readonly string[] {
   const criteria = typeof text === 'string' ? parseText(text) : text
   const zones = distinct(machines.map((machine) => machine.zone))
   const roles = distinct(machines.map((machine) => machine.role))
   const names = machines.map((machine) => machine.name)
-  if (criteria.zone !== undefined && !zones.includes(criteria.zone)) throw unknown('zone', criteria.zone, zones)
   if (criteria.role !== undefined && !roles.includes(criteria.role)) throw unknown('role', criteria.role, roles)
+  if (criteria.zone !== undefined && !zones.includes(criteria.zone)) {
+    const meant = machines.filter(({ role }) => (criteria.role === undefined ? !OUTSIDE.includes(role) : role === criteria.role))
+    throw unknown('zone', criteria.zone, distinct(meant.map(({ zone }) => zone)))
+  }
   if (criteria.machine !== undefined && !names.includes(criteria.machine)) {
     const word = criteria.machine
     if (zones.includes(word)) throw new SelectorProblem(`${word} is a zone: write zone ${word}`)
@@ -102,24 +117,35 @@ function matchOne(text: string | Criteria, machines: readonly Selectable[], belo
     .filter((machine) => criteria.role === undefined || machine.role === criteria.role)
     .filter((machine) => criteria.machine === undefined || machine.name === criteria.machine)
     .filter((machine) => named || !OUTSIDE.includes(machine.role))
-    .map((machine) => machine.name)
   const words = typeof text === 'string' ? `"${text}"` : JSON.stringify(text)
   if (matching.length === 0) throw new SelectorProblem(`${words} matches no machine of the region. machines: ${names.join(', ')}`)
-  if (criteria.count === undefined) return matching
-  if (criteria.count > matching.length) {
-    throw new SelectorProblem(`${words} asks for ${criteria.count} machines and only ${matching.length} match: ${matching.join(', ')}`)
+  if (criteria.count !== undefined && criteria.count > matching.length) {
+    const found = matching.map((machine) => machine.name).join(', ')
+    throw new SelectorProblem(`${words} asks for ${criteria.count} machines and only ${matching.length} match: ${found}`)
   }
-  const left = [...matching]
+  const inService = matching.filter((machine) => machine.standby !== true)
+  const meant = (inService.length > 0 ? inService : matching).map((machine) => machine.name)
+  const alive = isAlive === undefined ? meant : meant.filter(isAlive)
+  if (criteria.count === undefined) return alive.length === 0 ? [] : meant
+  const left = [...alive]
   const drawn: string[] = []
-  while (drawn.length < criteria.count) drawn.push(...left.splice(below(left.length), 1))
+  while (drawn.length < criteria.count && left.length > 0) drawn.push(...left.splice(below(left.length), 1))
   return drawn.sort()
 }
 
 /**
  * The names of the machines that a selector stands for. `below(n)` draws an integer in [0, n).
- * @throws SelectorProblem when it can match nothing.
+ *
+ * With `isAlive` a number is drawn from those alive, as many as there are; without a number it stands for all that match, where one of them at least is alive. None otherwise.
+ * Machines that stand by are meant only where no others match.
+ * @throws SelectorProblem when it can match nothing, whoever is alive.
  */
-export function select(selector: Selector, machines: readonly Selectable[], below: (bound: number) => number): readonly string[] {
-  if (Array.isArray(selector)) return distinct(selector.flatMap((one) => matchOne(one, machines, below)))
-  return matchOne(selector as string | Criteria, machines, below)
+export function select(
+  selector: Selector,
+  machines: readonly Selectable[],
+  below: (bound: number) => number,
+  isAlive?: (machine: string) => boolean,
+): readonly string[] {
+  if (Array.isArray(selector)) return distinct(selector.flatMap((one) => matchOne(one, machines, below, isAlive)))
+  return matchOne(selector as string | Criteria, machines, below, isAlive)
 }

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { ServiceEvent } from '../model/events.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
 import { gatherFacts } from './facts.ts'
-import { faultText, tellStory } from './story.ts'
+import { faultText } from './fault-text.ts'
+import { tellStory } from './story.ts'
 
 const machines = [
   ...[1, 2, 3].flatMap((zone) =>
@@ -64,6 +65,46 @@ describe('the story of a run', () => {
     ])
   })
 
+  test('tells that a target is let in slowly, and that one is drained', () => {
+    const entries = history(
+      [9000, 'world', { kind: 'fault-applied', fault: outage }],
+      [10_000, 'load-balancer-1', { kind: 'target-draining', target: 'proxy-1', connections: 3 }],
+      [11_000, 'load-balancer-1', { kind: 'slow-start-began', target: 'proxy-2', durationMs: 30_000 }],
+      [11_500, 'load-balancer-3', { kind: 'slow-start-began', target: 'proxy-2', durationMs: 30_000 }],
+    )
+    const [, ...lines] = tellStory(entries, machines).map(({ text }) => text)
+    expect(lines).toEqual([
+      'load-balancer-1 sends nothing new to proxy-1, which keeps what it has',
+      'load-balancer-1 and load-balancer-3 let proxy-2 in slowly, over 30 s',
+    ])
+  })
+
+  test('tells how volumes are, which shards go over in order, and to which point a lost disk goes back', () => {
+    const health = (ms: number, volume: number, state: 'degraded' | 'whole'): readonly [number, string, ServiceEvent] => [
+      ms,
+      'broker-1',
+      { kind: 'volume-health-changed', volume, epoch: 1, health: state, copiesWhole: 2, copies: 3 },
+    ]
+    const entries = history(
+      [8000, 'broker-1', { kind: 'backup-taken', volume: 4, epoch: 1, offset: 700, copies: ['volume-2', 'volume-3'] }],
+      [9000, 'world', { kind: 'fault-applied', fault: outage }],
+      health(10_000, 1, 'degraded'),
+      health(10_500, 2, 'degraded'),
+      [11_000, 'broker-1', { kind: 'volume-lost', volume: 3, epoch: 1, reason: 'destroyed' }],
+      [12_000, 'broker-2', { kind: 'volume-restored', volume: 4, epoch: 2, offset: 700, pointAtMs: 1, from: 'volume-3' }],
+      [13_000, 'broker-1', { kind: 'shard-handed-over', shard: 5, epoch: 1, to: 'broker-2', why: 'rebalancing' }],
+      health(14_000, 1, 'whole'),
+    )
+    const [, ...lines] = tellStory(entries, machines).map(({ text }) => text)
+    expect(lines).toEqual([
+      '2 volumes are degraded: a majority of the copies is left, the last 0.50 s later',
+      'broker-1 closes 1 shard whose only copy has come back empty',
+      'volume 4 goes back to its backup point of 8.00 s (offset 700) on volume-3: what came after is lost',
+      'broker-1 hands 1 shard over in order, for a fair spread',
+      '1 volume is whole again',
+    ])
+  })
+
   test('begins a new line after a long pause', () => {
     const silent = (ms: number): readonly [number, string, ServiceEvent] => [
       ms,
@@ -72,6 +113,29 @@ describe('the story of a run', () => {
     ]
     const entries = history([10_000, 'world', { kind: 'fault-applied', fault: outage }], silent(12_000), silent(40_000))
     expect(tellStory(entries, machines).map(({ timeUs }) => timeUs / 1e6)).toEqual([10, 12, 40])
+  })
+
+  test('tells what the instance group does, step by step', () => {
+    const step = (ms: number, to: Extract<ServiceEvent, { kind: 'replacement-changed' }>['to']) =>
+      [ms, 'instance-group-1', { kind: 'replacement-changed', instance: 'proxy-4', zone: 'az1', to }] as const
+    const entries = history(
+      [1000, 'instance-group-1', { kind: 'instance-lost', instance: 'proxy-2', silentMs: 11_000 }],
+      step(1001, 'starting'),
+      step(2000, 'in-service'),
+      [3000, 'instance-group-1', { kind: 'capacity-short', missing: 2 }],
+      [3500, 'instance-group-1', { kind: 'address-moved', address: '10.2.0.150', from: 'load-balancer-2', to: 'load-balancer-1' }],
+      step(4000, 'draining'),
+      step(5000, 'stopped'),
+    )
+    expect(tellStory(entries, machines).map(({ tone, text }) => `${tone}: ${text}`)).toEqual([
+      'notice: instance-group-1 calls proxy-2 lost, silent for 11.0 s',
+      'move: proxy-4 is started in az1, in place of a lost proxy',
+      'move: proxy-4 is in service, and the load balancers are told',
+      'trouble: no zone has room for 2 replacements of lost proxies',
+      'move: the access address 10.2.0.150 moves from load-balancer-2 to load-balancer-1',
+      'move: proxy-4 is needed no more: it gets nothing new, and is stopped later',
+      'move: proxy-4 is stopped, and stands by again',
+    ])
   })
 
   test('is empty where nothing went wrong', () => {

@@ -4,9 +4,11 @@
  *
  * The service's own events are told here, not proven; what the checks found out stands beside the story, in the promises and measures.
  */
+import { isInstant } from '../checks/disturbance.ts'
 import type { ServiceEvent } from '../model/events.ts'
 import type { Fault, HistoryEntry, MachineSpec, WorldEvent } from '../model/world.ts'
-import { ClientPlaces, isInstant, strikes } from './facts.ts'
+import { ClientPlaces, strikes } from './facts.ts'
+import { faultText, listNames } from './fault-text.ts'
 
 export type StoryTone = 'fault' | 'heal' | 'notice' | 'move' | 'client' | 'trouble'
 
@@ -33,14 +35,11 @@ function formatSeconds(timeUs: number): string {
   return `${(timeUs / 1_000_000).toFixed(timeUs < 10_000_000 ? 2 : 1)} s`
 }
 
-function listNames(names: readonly string[], limit = 4): string {
-  if (names.length <= 1) return names.join('')
-  const shown = names.length > limit ? [...names.slice(0, limit - 1), `${names.length - limit + 1} others`] : [...names]
-  return `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`
-}
-
 /** After so long without another one, what comes is told as something new. */
 const PAUSE_US = 4_000_000
+
+/** A line that a person would call one. */
+const HANDSHAKES_WORTH_TELLING = 20
 
 /** The verb that goes with so many. */
 function verb(who: ReadonlySet<string>, one: string, many: string): string {
@@ -57,50 +56,18 @@ function until(thread: Thread): string {
   return thread.count > 1 && spread >= 100_000 ? `, the last ${formatSeconds(spread)} later` : ''
 }
 
-export function faultText(fault: Fault, phase: 'applied' | 'healed'): string {
-  const gone = phase === 'applied'
-  switch (fault.kind) {
-    case 'zone-outage':
-      if (fault.form === 'power') return gone ? `zone ${fault.zone} loses power` : `zone ${fault.zone} has power again`
-      return gone ? `zone ${fault.zone} is cut off from everything else` : `zone ${fault.zone} is connected again`
-    case 'crash':
-      return gone ? `the process of ${listNames(fault.machines)} dies` : `the process of ${listNames(fault.machines)} is started again`
-    case 'restart':
-      return `the process of ${listNames(fault.machines)} dies and is started again at once`
-    case 'power-loss':
-      return gone ? `${listNames(fault.machines)} loses power` : `${listNames(fault.machines)} has power again`
-    case 'pause':
-      return gone ? `the process of ${listNames(fault.machines)} stands still` : `the process of ${listNames(fault.machines)} runs on`
-    case 'partition':
-      if (!gone) return `packets from ${listNames(fault.from)} reach ${listNames(fault.to)} again`
-      return `no packet from ${listNames(fault.from)} reaches ${listNames(fault.to)}${fault.bothWays ? ', nor the other way' : ''}`
-    case 'link': {
-      if (!gone) return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is as before`
-      const harm = [
-        ...(fault.addedLatencyMs > 0 ? [`${fault.addedLatencyMs} ms slower`] : []),
-        ...(fault.lossProbability > 0 ? [`losing ${(fault.lossProbability * 100).toFixed(1)}% of packets`] : []),
-      ]
-      return `the network between ${listNames(fault.from)} and ${listNames(fault.to)} is ${harm.join(' and ')}`
-    }
-    case 'connection-reset':
-      return `every connection between ${listNames(fault.from)} and ${listNames(fault.to)} is reset`
-    case 'sync-failure':
-      return gone ? `disk syncs fail on ${listNames(fault.machines)}` : `disk syncs work again on ${listNames(fault.machines)}`
-    case 'disk-stall':
-      return gone ? `the disk of ${listNames(fault.machines)} stalls` : `the disk of ${listNames(fault.machines)} works again`
-    case 'clock-jump':
-      return `the clock of ${listNames(fault.machines)} jumps ${Math.abs(fault.byMs) / 1000} s ${fault.byMs < 0 ? 'back' : 'ahead'}`
-  }
-}
-
 class Teller {
   private readonly lines: StoryLine[] = []
   private threads = new Map<string, Thread>()
+  /** The lines of TLS handshakes in this phase, by proxy. */
+  private handshakeLines = new Map<string, { peak: number; longestMs: number }>()
   private phaseUs = 0
   private readonly byName: ReadonlyMap<string, MachineSpec>
   private readonly places = new ClientPlaces()
   /** Copies that a broker holds for gone, as `volume/copy/broker`. */
   private readonly copiesGone = new Set<string>()
+  /** When each backup point was taken, as `volume/offset`. */
+  private readonly backupsTaken = new Map<string, number>()
   /** Shards that got a new owner in this phase. */
   private readonly moved = new Set<number>()
   /** Clients that lost their connection in this phase, and have none yet. */
@@ -132,6 +99,15 @@ class Teller {
         this.beginPhase(timeUs)
         this.lines.push({ timeUs, tone: 'heal', text: faultText(event.fault, 'healed') })
         return
+      case 'fault-found-nobody':
+        this.lines.push({ timeUs, tone: 'notice', text: `${event.faultKind} was due for ${event.wanted}, and no such machine is running` })
+        return
+      case 'process-started':
+        if (event.version !== undefined && event.version > 1) {
+          const text = (thread: Thread): string => `${verb(thread.who, 'runs', 'run')} version ${event.version}`
+          this.add(`version ${event.version}`, timeUs, machine, machine, 'move', text)
+        }
+        return
       case 'process-ended':
         if (event.cause === 'threw')
           this.lines.push({ timeUs, tone: 'trouble', text: `a handler of ${machine} throws: ${firstLine(event.error)}` })
@@ -146,6 +122,17 @@ class Teller {
       case 'connections-reset': {
         const tell = ({ count, who }: Thread): string => `${verb(who, 'resets', 'reset')} ${plural(count, 'connection')} to ${event.target}`
         this.add(`reset ${event.target}`, timeUs, machine, event.target, 'notice', tell).count += event.count - 1
+        return
+      }
+      case 'slow-start-began': {
+        const { target, durationMs } = event
+        const tell = ({ who }: Thread): string => `${verb(who, 'lets', 'let')} ${target} in slowly, over ${durationMs / 1000} s`
+        this.add(`slow start ${target}`, timeUs, machine, target, 'move', tell)
+        return
+      }
+      case 'target-draining': {
+        const tell = ({ who }: Thread): string => `${verb(who, 'sends', 'send')} nothing new to ${event.target}, which keeps what it has`
+        this.add(`drain ${event.target}`, timeUs, machine, event.target, 'move', tell)
         return
       }
       case 'answer-changed':
@@ -190,13 +177,74 @@ class Teller {
         )
         return
       case 'volume-lost':
+        this.add(`volume lost ${event.reason}`, timeUs, machine, `${event.volume}`, 'notice', (thread) => {
+          const shards = plural(thread.what.size, 'shard')
+          if (event.reason === 'unreachable')
+            return `${verb(thread.who, 'gives', 'give')} up ${shards}, out of reach of the copies${until(thread)}`
+          const why = event.reason === 'destroyed' ? 'whose only copy has come back empty' : 'that moved away'
+          return `${verb(thread.who, 'closes', 'close')} ${shards} ${why}${until(thread)}`
+        })
+        return
+      case 'volume-health-changed': {
+        const words = {
+          whole: 'whole again',
+          degraded: 'degraded: a majority of the copies is left',
+          stopped: 'without a majority of its copies',
+        }
         this.add(
-          'volume lost',
+          `health ${event.health}`,
           timeUs,
           machine,
           `${event.volume}`,
-          'notice',
-          (thread) => `${verb(thread.who, 'closes', 'close')} ${plural(thread.what.size, 'shard')} that moved away${until(thread)}`,
+          event.health === 'whole' ? 'move' : 'notice',
+          (thread) =>
+            `${plural(thread.what.size, 'volume')} ${thread.what.size === 1 ? 'is' : 'are'} ${words[event.health]}${until(thread)}`,
+        )
+        return
+      }
+      case 'copy-health-changed':
+        if (event.health !== 'slow') return
+        this.add(
+          `slow ${event.copy}`,
+          timeUs,
+          machine,
+          `${event.volume}`,
+          'trouble',
+          (thread) =>
+            `${verb(thread.who, 'finds', 'find')} the copy on ${event.copy} of ${plural(thread.what.size, 'volume')} slow${until(thread)}`,
+        )
+        return
+      case 'volume-restored': {
+        const takenUs = this.backupsTaken.get(`${event.volume}/${event.offset}`)
+        const point = takenUs === undefined ? '' : ` of ${formatSeconds(takenUs)}`
+        const text = `volume ${event.volume} goes back to its backup point${point} (offset ${event.offset}) on ${event.from}: what came after is lost`
+        this.lines.push({ timeUs, tone: 'trouble', text })
+        return
+      }
+      case 'backup-taken': {
+        const key = `${event.volume}/${event.offset}`
+        if (!this.backupsTaken.has(key)) this.backupsTaken.set(key, timeUs)
+        return
+      }
+      case 'console-answered': {
+        const said = event.outcome === 'unanswered' ? 'no console answers' : 'the console answers'
+        const outcome = event.outcome === 'unanswered' ? '' : `: ${event.outcome}`
+        this.lines.push({ timeUs, tone: 'notice', text: `${said} the operator's ${event.request}${outcome}, after ${event.tookMs} ms` })
+        return
+      }
+      case 'client-kicked':
+        this.lines.push({ timeUs, tone: 'client', text: `${event.clientId} is sent away by the console` })
+        return
+      case 'shard-handed-over':
+        this.add(
+          `handed over ${event.why}`,
+          timeUs,
+          machine,
+          `${event.shard}`,
+          'move',
+          (thread) =>
+            `${verb(thread.who, 'hands', 'hand')} ${plural(thread.what.size, 'shard')} over in order${event.why === 'stopping' ? ' and stops' : ', for a fair spread'}${until(thread)}`,
+          PAUSE_US * 4,
         )
         return
       case 'copy-state-changed':
@@ -234,6 +282,22 @@ class Teller {
           (thread) => `${verb(thread.who, 'learns', 'learn')} the new owners${until(thread)}`,
         )
         return
+      case 'instance-lost':
+        this.lines.push({
+          timeUs,
+          tone: 'notice',
+          text: `${machine} calls ${event.instance} lost, silent for ${formatSeconds(event.silentMs * 1000)}`,
+        })
+        return
+      case 'replacement-changed':
+        this.lines.push({ timeUs, tone: 'move', text: replacementText(event.instance, event.zone, event.to) })
+        return
+      case 'address-moved':
+        this.lines.push({ timeUs, tone: 'move', text: `the access address ${event.address} moves from ${event.from} to ${event.to}` })
+        return
+      case 'capacity-short':
+        this.lines.push({ timeUs, tone: 'trouble', text: `no zone has room for ${plural(event.missing, 'replacement')} of lost proxies` })
+        return
       case 'session-suspended':
         this.add(
           'suspended',
@@ -244,6 +308,9 @@ class Teller {
           (thread) =>
             `${plural(thread.what.size, 'client')} must wait: ${verb(thread.who, 'cannot reach the owner of its session', 'cannot reach the owners of their sessions')}`,
         )
+        return
+      case 'tls-handshake-done':
+        this.handshakeDone(timeUs, machine, event)
         return
       case 'client-state-changed':
         this.clientChanged(timeUs, machine, event)
@@ -275,6 +342,22 @@ class Teller {
         (thread) => `the copy on ${event.copy} has caught up for ${plural(thread.what.size, 'volume')}${until(thread)}`,
       )
     }
+  }
+
+  private handshakeDone(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'tls-handshake-done' }>): void {
+    let line = this.handshakeLines.get(machine)
+    if (line === undefined) {
+      line = { peak: 0, longestMs: 0 }
+      this.handshakeLines.set(machine, line)
+    }
+    const { peak, longestMs } = line
+    line.peak = Math.max(peak, event.waiting)
+    line.longestMs = Math.max(longestMs, event.waitedMs)
+    if (line.peak < HANDSHAKES_WORTH_TELLING) return
+    const told = line
+    const tell = (thread: Thread): string =>
+      `up to ${plural(told.peak, 'TLS handshake')} wait at ${machine}, for up to ${formatSeconds(told.longestMs * 1000)}${until(thread)}`
+    this.add(`handshakes ${machine}`, timeUs, machine, machine, 'trouble', tell, Number.POSITIVE_INFINITY)
   }
 
   private clientChanged(timeUs: number, machine: string, event: Extract<ServiceEvent, { kind: 'client-state-changed' }>): void {
@@ -353,6 +436,7 @@ class Teller {
   private endPhase(): void {
     for (const thread of this.threads.values()) this.close(thread)
     this.threads = new Map()
+    this.handshakeLines = new Map()
     this.moved.clear()
   }
 }
@@ -366,4 +450,21 @@ export function tellStory(history: readonly HistoryEntry[], machines: readonly M
   const teller = new Teller(machines)
   for (const entry of history) teller.see(entry)
   return [...teller.end()].sort((a, b) => a.timeUs - b.timeUs)
+}
+
+function replacementText(instance: string, zone: string, to: Extract<ServiceEvent, { kind: 'replacement-changed' }>['to']): string {
+  switch (to) {
+    case 'starting':
+      return `${instance} is started in ${zone}, in place of a lost proxy`
+    case 'called-off':
+      return `${instance} is needed no more, and not started`
+    case 'in-service':
+      return `${instance} is in service, and the load balancers are told`
+    case 'draining':
+      return `${instance} is needed no more: it gets nothing new, and is stopped later`
+    case 'kept':
+      return `${instance} is needed again, and stays`
+    case 'stopped':
+      return `${instance} is stopped, and stands by again`
+  }
 }

@@ -11,6 +11,7 @@ function group(fields: Partial<ClientGroup>): ClientGroup {
     profile: 'recommended',
     version: 5,
     cleanStart: false,
+    access: 'public',
     leavesSocketsOpen: false,
     publish: { qos: 1, every: 1000, payloadBytes: 64, retain: false },
     subscribe: { qos: 1, topics: 'ring', noLocal: false },
@@ -130,5 +131,19 @@ clients:
       topics: new Set(),
       users: new Map(),
     })
+  })
+})
+
+describe('TLS', () => {
+  test('is that of 1.3 where it is just asked for, none by default, and nothing else', () => {
+    const clientsOf = (clients: string) =>
+      planClients(loadScenario(`title: t\nclients: [${clients}]`, { file: 't.yaml', name: 't' }).clients, timing).map(({ tls }) => tls)
+    expect(clientsOf('{ count: 1, tls: true }, { count: 1 }, { count: 1, tls: false }, { count: 1, tls: "1.2" }')).toEqual([
+      '1.3',
+      undefined,
+      undefined,
+      '1.2',
+    ])
+    expect(() => clientsOf('{ count: 1, tls: "1.1" }')).toThrow('allowed: true, false, "1.2", "1.3"')
   })
 })

@@ -41,7 +41,9 @@ function planClient(group: ClientGroup, number: number, count: number, away: rea
     cleanStart: group.cleanStart,
     sessionExpirySeconds: (group.sessionExpiry ?? DEFAULT_SESSION_EXPIRY_MS) / 1000,
     ...(group.keepalive === undefined ? {} : { keepaliveSeconds: group.keepalive / 1000 }),
+    ...(group.resolver === undefined ? {} : { resolverCache: group.resolver === 'pinned' ? 'first-address-pinned' : group.resolver }),
     leavesSocketsOpen: group.leavesSocketsOpen,
+    ...(group.tls === undefined ? {} : { tls: group.tls }),
     ...credentialsOf(number),
     subscribe:
       subscribe === 'none'

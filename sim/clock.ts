@@ -26,6 +26,11 @@ export class WallClock {
     this.driftPartsPerMillion = partsPerMillion
   }
 
+  /** Adds to the rate of its drift from now on. */
+  driftBy(partsPerMillion: number, nowUs: number): void {
+    this.drift(this.driftPartsPerMillion + partsPerMillion, nowUs)
+  }
+
   private driftedUs(nowUs: number): number {
     return Math.trunc(((nowUs - this.driftSinceUs) * this.driftPartsPerMillion) / 1_000_000)
   }

@@ -43,6 +43,15 @@ describe('work', () => {
     expect(beganAtUs.map((us) => us - ms(10))).toEqual([150, 150, 1150, 1150])
   })
 
+  test('tells observers of each handler that had to wait: for how long, and how many still do', () => {
+    const { world, ears } = worker(1, 10)
+    const waits: string[] = []
+    world.observe({ onWaited: (machine, waitedUs, waiting) => waits.push(`${machine} ${waitedUs} ${waiting}`) })
+    for (const ear of ears) ear.connection!.write(Buffer.from('x'))
+    world.run(ms(20))
+    expect(waits).toEqual(['server 1000 2', 'server 2000 1', 'server 3000 0'])
+  })
+
   test('on a machine at rest costs no event', () => {
     const [free, busy] = [0, 10].map((units) => {
       const { world, ears } = worker(1, units)

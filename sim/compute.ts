@@ -21,21 +21,37 @@ interface Waiting {
   readonly kind: number
   readonly payload: unknown
   readonly argument: number
+  readonly sinceUs: number
+}
+
+/** Told of each handler that had to wait, when it begins: for how long it did, and how many still stand behind it. */
+export type WaitListener = (waitedUs: number, waiting: number) => void
+
+/** What several slowdowns at once come to. */
+export function product(factors: readonly number[]): number {
+  let all = 1
+  for (const factor of factors) all *= factor
+  return all
 }
 
 export class Processor implements EventTarget, Worker {
+  /** How many times as long work takes as it should. */
+  slowdown = 1
   private readonly kernel: Kernel
   private readonly code: number
   private readonly busyUntilUs: Float64Array
   /** From when on a handler may run at once; never, while there is a line or a pause. */
   private readyAtUs = 0
   private coreFreeAtUs = 0
+  private readonly factors: number[] = []
   private line: Waiting[] = []
   private paused = false
   private wakeAtUs = -1
+  private readonly onWaited: WaitListener
 
-  constructor(kernel: Kernel, machineIndex: number, cores: number) {
+  constructor(kernel: Kernel, machineIndex: number, cores: number, onWaited: WaitListener) {
     this.kernel = kernel
+    this.onWaited = onWaited
     this.code = machineIndex * kindsPerMachine + WAKE
     this.busyUntilUs = new Float64Array(cores)
   }
@@ -47,7 +63,7 @@ export class Processor implements EventTarget, Worker {
 
   /** Puts a handler into the line, to be run in its turn. */
   wait(target: Runnable, kind: number, payload: unknown, argument: number): void {
-    this.line.push({ target, kind, payload, argument })
+    this.line.push({ target, kind, payload, argument, sinceUs: this.kernel.nowUs })
     this.readyAtUs = Number.POSITIVE_INFINITY
     this.scheduleWake()
   }
@@ -63,6 +79,16 @@ export class Processor implements EventTarget, Worker {
     for (let i = 1; i < busy.length; i++) if (busy[i]! < freeAtUs) freeAtUs = busy[i]!
     this.coreFreeAtUs = freeAtUs
     if (this.readyAtUs !== Number.POSITIVE_INFINITY) this.readyAtUs = freeAtUs
+  }
+
+  /** Makes all work take so many times as long, until the returned function is called. */
+  slow(factor: number): () => void {
+    this.factors.push(factor)
+    this.slowdown = product(this.factors)
+    return () => {
+      this.factors.splice(this.factors.indexOf(factor), 1)
+      this.slowdown = product(this.factors)
+    }
   }
 
   pause(): void {
@@ -90,8 +116,9 @@ export class Processor implements EventTarget, Worker {
     const line = this.line
     let at = 0
     while (at < line.length && this.coreFreeAtUs <= this.kernel.nowUs && !this.paused && this.line === line) {
-      const { target, kind, payload, argument } = line[at]!
+      const { target, kind, payload, argument, sinceUs } = line[at]!
       at++
+      this.onWaited(this.kernel.nowUs - sinceUs, line.length - at)
       if (at === line.length) {
         line.length = 0
         at = 0

@@ -276,6 +276,26 @@ describe('a bad link', () => {
     expect(far.text).toBe('ab')
   })
 
+  test('holds up the SYN and its answer', () => {
+    const { world, server, client } = pair()
+    world.apply({ kind: 'link', from: ['server'], to: ['client'], addedLatencyMs: 100, lossProbability: 0 })
+    const near = client.connect(server)
+    world.run(ms(200))
+    expect([server.accepted.length, near.openings]).toEqual([1, 0])
+    world.run(ms(203))
+    expect(near.openings).toBe(1)
+  })
+
+  test('loses SYNs and their answers alike: where each is lost half the time, a quarter get through at once', () => {
+    const { world, server, client } = pair()
+    world.apply({ kind: 'link', from: ['server'], to: ['client'], addedLatencyMs: 0, lossProbability: 0.5 })
+    const ends = Array.from({ length: 400 }, () => client.connect(server))
+    world.run(ms(500))
+    const opened = ends.filter((end) => end.openings === 1).length
+    expect(opened).toBeGreaterThan(70)
+    expect(opened).toBeLessThan(130)
+  })
+
   test('that loses packets delays what is lost and what comes after it, and loses no byte', () => {
     const { world, near, far } = connected()
     world.apply({ kind: 'link', from: ['server'], to: ['client'], addedLatencyMs: 0, lossProbability: 0.3 })

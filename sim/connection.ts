@@ -29,7 +29,7 @@ import {
   WINDOW,
 } from './event-kinds.ts'
 import type { SimListener } from './network.ts'
-import type { Route } from './route.ts'
+import { type Route, SilentRoute } from './route.ts'
 import { finReceived, forsaken, readDue, readingPaused, Sender, windowBytes, windowUpdateDue } from './sender.ts'
 
 export const silentHandler: ConnectionHandler = { onData: () => {}, onClose: () => {} }
@@ -176,6 +176,16 @@ export class ConnectionEnd extends Sender implements Runnable {
   vanish(): void {
     this.forsake('reset')
     this.becomeClosed()
+  }
+
+  /** Whose address it was, or whose mapping, has gone: the far end still reaches a load balancer between the two. */
+  goSilent(): void {
+    const { peer } = this
+    if (this.state === 'closed' || this.state === 'relaying' || this.route instanceof SilentRoute) return
+    const { route } = this
+    route.silence(this)
+    this.route = new SilentRoute(route, false)
+    if (peer !== undefined && peer.state !== 'relaying') peer.route = new SilentRoute(route, true)
   }
 
   /** An injected RST, as if the other end had sent it. */

@@ -1,15 +1,18 @@
 /**
  * A machine's disk: files, and the time that syncs and reads take. It outlives processes; what a power loss leaves is in `file.ts`.
  *
- * A sync or read waits for the transfer of its bytes, one after the other on one disk, and for a latency that overlaps with others'. Faults: a
- * stall (what begins waits until it is over) and syncs that fail. Sizes, listings, appends and cuts work on the cache and take no time; removing is durable at once.
+ * A sync or read waits for the transfer of its bytes, one after the other on one disk, and for a latency that overlaps with others'. Sizes, listings, appends and cuts
+ * work on the cache and take no time; removing is durable at once.
  *
- * Left out: a limit to the size, torn removals, bit rot and misdirected writes (faults of a later stage).
+ * Faults: a stall (what begins waits until it is over), a slow disk, syncs that fail, find no room, or claim a success that is none, sectors that are written to a
+ * wrong place, bits that flip, and the loss of all of it. Each kind has draws of its own.
+ *
+ * Left out: a limit to the size other than the fault, torn removals, damage to names and sizes.
  */
 import type { FileError, Files } from '../model/host.ts'
-import type { Runnable } from './compute.ts'
-import { DISK, kindsPerMachine } from './event-kinds.ts'
-import { SimFile } from './file.ts'
+import { product, type Runnable } from './compute.ts'
+import { DISK, DISK_DAMAGED, kindsPerMachine } from './event-kinds.ts'
+import { SimFile, sectorBytes } from './file.ts'
 import { type DelayTable, delayOf, delayTable, type Percentiles, withTail } from './latency.ts'
 import type { Machine } from './machine.ts'
 import type { EventTarget } from './queue.ts'
@@ -42,6 +45,10 @@ class DiskOperation implements EventTarget, Runnable {
   private readonly done: (error: FileError | undefined, bytes: Buffer) => void
   private readonly powerEpoch: number
   private error: FileError | undefined
+  /** It will say that it has succeeded, and do nothing. */
+  private lies = false
+  /** One of its sectors goes to a place that this draw chooses. */
+  misdirectedBy: number | undefined = undefined
 
   constructor(
     disk: SimDisk,
@@ -73,13 +80,20 @@ class DiskOperation implements EventTarget, Runnable {
     return this.covers >= 0
   }
 
-  fail(): void {
-    this.error ??= 'failed'
+  fail(error: FileError): void {
+    this.error ??= error
+  }
+
+  /** One that fails says so. */
+  lie(): void {
+    this.lies = this.error === undefined
   }
 
   fire(kind: number): void {
     if (this.powerEpoch !== this.disk.powerEpoch) return
-    if (this.isSync && this.file !== undefined) this.disk.complete(this.name, this.file, this.covers, this.error)
+    if (this.isSync && this.file !== undefined && !this.lies) {
+      this.disk.complete(this.name, this.file, this.covers, this.error, this.misdirectedBy)
+    }
     if (this.user.isAlive) this.disk.machine.dispatch(this, kind, undefined, 0)
   }
 
@@ -109,6 +123,14 @@ export class SimDisk {
   private stalls = 0
   private stalled: DiskOperation[] = []
   private readonly failureProbabilities: number[] = []
+  private readonly lieProbabilities: number[] = []
+  private readonly misdirectionProbabilities: number[] = []
+  private readonly slowdowns: number[] = []
+  private fullReasons = 0
+  private readonly lieKey: number
+  private readonly misdirectionKey: number
+  private readonly rotKey: number
+  private rotten = 0
 
   constructor(machine: Machine, model: DiskModel, seed: number) {
     this.machine = machine
@@ -117,6 +139,9 @@ export class SimDisk {
     this.bytesPerUs = model.bytesPerSecond / 1_000_000
     this.key = drawKey(seed, `disk/${machine.spec.name}`)
     this.crashKey = derivedKey(this.key, 1)
+    this.lieKey = derivedKey(this.key, 2)
+    this.misdirectionKey = derivedKey(this.key, 3)
+    this.rotKey = derivedKey(this.key, 4)
   }
 
   /** The files as a process sees them. */
@@ -167,12 +192,14 @@ export class SimDisk {
   }
 
   /** A sync has come to its end. */
-  complete(name: string, file: SimFile, covers: number, error: FileError | undefined): void {
+  complete(name: string, file: SimFile, covers: number, error: FileError | undefined, misdirectedBy: number | undefined): void {
     if (error !== undefined) {
       file.syncFailed(covers)
       return
     }
+    const sizeBefore = file.durableSize
     const size = file.syncSucceeded(covers)
+    if (misdirectedBy !== undefined) this.misdirect(file, sizeBefore, misdirectedBy)
     if (size !== undefined) this.machine.history.synced(this.machine.spec.name, name, size)
   }
 
@@ -205,9 +232,94 @@ export class SimDisk {
   }
 
   failSyncs(probability: number): () => void {
-    this.failureProbabilities.push(probability)
+    return held(this.failureProbabilities, probability)
+  }
+
+  lie(probability: number): () => void {
+    return held(this.lieProbabilities, probability)
+  }
+
+  misdirectWrites(probability: number): () => void {
+    return held(this.misdirectionProbabilities, probability)
+  }
+
+  slow(factor: number): () => void {
+    return held(this.slowdowns, factor)
+  }
+
+  fill(): () => void {
+    this.fullReasons++
     return () => {
-      this.failureProbabilities.splice(this.failureProbabilities.indexOf(probability), 1)
+      this.fullReasons--
+    }
+  }
+
+  /** Flips so many bits of what is durable. A disk that holds nothing has nothing to rot. */
+  rot(bits: number): void {
+    for (let i = 0; i < bits; i++) {
+      const index = this.rotten++
+      const place = this.durablePlace(drawAt(this.rotKey, index * 2))
+      if (place === undefined) return
+      const { file, offset } = place
+      const byte = Buffer.from(file.read(offset, 1))
+      byte[0]! ^= 1 << (drawAt(this.rotKey, index * 2 + 1) & 7)
+      file.damage(offset, byte)
+      this.noteDamage(offset)
+    }
+  }
+
+  /** All that was on it is gone. @returns the names of the files that were. */
+  erase(): readonly string[] {
+    this.powerEpoch++
+    this.stalled = []
+    const names = this.list('', false)
+    this.files.clear()
+    return names
+  }
+
+  /** Of what became durable since the file had `sizeBefore` bytes, one sector is missing, and stands elsewhere. */
+  private misdirect(file: SimFile, sizeBefore: number, draw: number): void {
+    const grownBy = file.durableSize - sizeBefore
+    if (grownBy <= 0) return
+    const sectors = Math.ceil(file.durableSize / sectorBytes) - Math.floor(sizeBefore / sectorBytes)
+    const sector = Math.floor(sizeBefore / sectorBytes) + ((draw >>> 1) % sectors)
+    const from = Math.max(sizeBefore, sector * sectorBytes)
+    const bytes = file.durableBytes().subarray(from, Math.min(file.durableSize, (sector + 1) * sectorBytes))
+    const wrong = this.durablePlace(Math.imul(draw, 0x7feb352d) ^ (draw >>> 15))
+    file.damage(from, Buffer.alloc(bytes.length))
+    this.noteDamage(from)
+    if (wrong === undefined) return
+    wrong.file.damage(wrong.offset - (wrong.offset % sectorBytes), bytes)
+    this.noteDamage(wrong.offset)
+  }
+
+  /** The place of one of all durable bytes, each equally likely. */
+  private durablePlace(draw: number): { readonly file: SimFile; readonly offset: number } | undefined {
+    const files = this.list('', true).map((name) => this.files.get(name)!)
+    let total = 0
+    for (const file of files) total += file.durableSize
+    if (total === 0) return undefined
+    let at = Math.floor(((draw >>> 0) / 0x100000000) * total)
+    for (const file of files) {
+      if (at < file.durableSize) return { file, offset: at }
+      at -= file.durableSize
+    }
+    return undefined
+  }
+
+  private noteDamage(offset: number): void {
+    this.machine.kernel.note(this.machine.index * kindsPerMachine + DISK_DAMAGED, offset)
+  }
+
+  private mayGoWrong(operation: DiskOperation, index: number): void {
+    const { failureProbabilities, lieProbabilities, misdirectionProbabilities } = this
+    if (failureProbabilities.length > 0 && isWithin(drawAt(this.key, index * 2 + 1), Math.max(...failureProbabilities)))
+      operation.fail('failed')
+    if (this.fullReasons > 0 && operation.bytes > 0) operation.fail('full')
+    if (lieProbabilities.length > 0 && isWithin(drawAt(this.lieKey, index), Math.max(...lieProbabilities))) operation.lie()
+    if (misdirectionProbabilities.length > 0) {
+      const draw = drawAt(this.misdirectionKey, index * 2)
+      if (isWithin(draw, Math.max(...misdirectionProbabilities))) operation.misdirectedBy = drawAt(this.misdirectionKey, index * 2 + 1)
     }
   }
 
@@ -219,17 +331,25 @@ export class SimDisk {
     const { kernel } = this.machine
     const index = this.operations++
     const startUs = kernel.departureUs()
-    this.transferFreeUs = Math.max(this.transferFreeUs, startUs) + Math.ceil(operation.bytes / this.bytesPerUs)
-    let atUs = this.transferFreeUs + delayOf(operation.isSync ? this.syncTable : this.readTable, drawAt(this.key, index * 2))
-    if (operation.isSync && this.failureProbabilities.length > 0) {
-      if (isWithin(drawAt(this.key, index * 2 + 1), Math.max(...this.failureProbabilities))) operation.fail()
-    }
+    const slowdown = this.slowdowns.length === 0 ? 1 : product(this.slowdowns)
+    this.transferFreeUs = Math.max(this.transferFreeUs, startUs) + Math.ceil((operation.bytes / this.bytesPerUs) * slowdown)
+    const latencyUs = delayOf(operation.isSync ? this.syncTable : this.readTable, drawAt(this.key, index * 2))
+    let atUs = this.transferFreeUs + Math.round(latencyUs * slowdown)
+    if (operation.isSync) this.mayGoWrong(operation, index)
     const { file } = operation
     if (file !== undefined) {
       if (atUs < file.lastCompletionUs) atUs = file.lastCompletionUs
       file.lastCompletionUs = atUs
     }
     kernel.schedule(atUs, this.machine.index * kindsPerMachine + DISK, operation, undefined, 0)
+  }
+}
+
+/** Keeps a number in a list until the returned function is called. */
+function held(list: number[], value: number): () => void {
+  list.push(value)
+  return () => {
+    list.splice(list.indexOf(value), 1)
   }
 }
 

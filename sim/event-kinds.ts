@@ -30,6 +30,14 @@ export const STOP = 21
 export const PROCESS_STARTED = 22
 export const PROCESS_ENDED = 23
 export const POWER_LOST = 24
+/** Queued. */
+export const UPGRADED = 25
+/** Noted when it happens. */
+export const ADDRESS_CHANGED = 26
+/** Noted when it happens. */
+export const DISK_DAMAGED = 27
+/** Queued. */
+export const STARTED_UP = 28
 
 export const kindNames: readonly string[] = [
   'data',
@@ -57,4 +65,8 @@ export const kindNames: readonly string[] = [
   'process-started',
   'process-ended',
   'power-lost',
+  'upgraded',
+  'address-changed',
+  'disk-damaged',
+  'started-up',
 ]

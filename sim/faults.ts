@@ -2,19 +2,30 @@
  * Faults: what may break in the virtual world, put in force and taken out again.
  *
  * - Machines: a process crashes (its kernel answers for it), a machine loses power (nobody answers, unsynced writes are at risk), a process is paused
- *   (its kernel goes on buffering). A zone outage by power is the power loss of every machine that stands in the zone at that moment.
- * - Links: nothing gets from one set of machines to another, one way or both; or later, or not always; or an RST on every connection between them. An
- *   isolated zone is cut off at its border, inside it all is well. Packets already on their way arrive.
- * - Disks: syncs fail, or do not come back.
- * - Clocks: a wall clock jumps, for good.
+ *   (its kernel goes on buffering), or its work takes longer. A process is stopped in order, for good, or to start again as its next version; a machine that stood by is
+ *   switched on. A zone outage by power is the power loss of every machine that stands in the zone at that moment, and a brown-out makes each of them slow.
+ * - Links: nothing gets from one set of machines to another, one way or both; or later, or not always; or an RST on every connection between them. A zone is cut
+ *   off at its border, from all or from some, one way or both; inside it all is well. A grey machine answers SYNs and passes nothing. Packets already on their way arrive.
+ * - Disks: see disk.ts.
+ * - Clocks: a wall clock jumps, for good, or drifts.
+ * - Addresses: a machine gets another one, or stands behind a translator that forgets idle connections; either way connections go silent.
+ * - Fault points: code takes its rarer branch.
  * Any number may be in force at once, on the same machine too: it is off while one of them holds it off, and so for the rest. Losses of several links rules on one
  * packet do not add up, delays do. Whether a service can be expected to withstand a combination is for scenarios to know.
  *
- * Never broken here: bytes on the way (TCP's checksums are believed), the order of a connection, monotonic clocks, durable bytes.
+ * Never broken here: bytes on the way (TCP's checksums are believed), the order of a connection, monotonic clocks.
  */
 import type { Fault, Heal, MachineSpec } from '../model/world.ts'
 import type { History } from './history.ts'
-import { degradedLinkRule, isolatedZoneRule, partitionRule } from './link-rules.ts'
+import {
+  degradedLinkRule,
+  greyRule,
+  isolatedMachinesRule,
+  lossyDatagramRule,
+  lossyMachinesRule,
+  partitionRule,
+  zoneBorderRule,
+} from './link-rules.ts'
 import type { Machine } from './machine.ts'
 import type { Network } from './network.ts'
 import { DirectRoute } from './route.ts'
@@ -47,8 +58,7 @@ export class Faults {
     const { rules } = this.network
     switch (fault.kind) {
       case 'zone-outage':
-        if (fault.form === 'isolated') return [rules.add(isolatedZoneRule(fault.zone))]
-        return machines.map((machine) => machine.holdOff())
+        return this.zoneOutage(fault, machines)
       case 'power-loss':
         return machines.map((machine) => machine.holdOff())
       case 'crash':
@@ -58,10 +68,27 @@ export class Faults {
         return []
       case 'pause':
         return machines.map((machine) => machine.holdPaused())
+      case 'slow':
+        return machines.map((machine) => machine.processor.slow(fault.factor))
+      case 'upgrade':
+        for (const machine of machines) machine.upgradeWithin(microseconds(fault.graceMs), microseconds(fault.downMs))
+        return []
+      case 'scale-in':
+        for (const machine of machines) machine.stop(microseconds(fault.graceMs))
+        return []
+      case 'scale-out':
+        for (const machine of machines) machine.commission()
+        return []
+      case 'datagram-loss':
+        return [rules.add(lossyDatagramRule(this.indices(fault.from), this.indices(fault.to), fault.probability))]
+      case 'isolation':
+        return [rules.add(isolatedMachinesRule(indicesOf(machines), fault.direction))]
+      case 'grey':
+        return [rules.add(greyRule(indicesOf(machines)))]
       case 'partition':
         return [rules.add(partitionRule(this.indices(fault.from), this.indices(fault.to), fault.bothWays))]
       case 'link': {
-        const addedUs = Math.round(fault.addedLatencyMs * 1000)
+        const addedUs = microseconds(fault.addedLatencyMs)
         return [rules.add(degradedLinkRule(this.indices(fault.from), this.indices(fault.to), addedUs, fault.lossProbability))]
       }
       case 'connection-reset':
@@ -71,9 +98,53 @@ export class Faults {
         return machines.map((machine) => machine.disk.failSyncs(fault.probability))
       case 'disk-stall':
         return machines.map((machine) => machine.disk.stall())
+      case 'disk-slow':
+        return machines.map((machine) => machine.disk.slow(fault.factor))
+      case 'disk-full':
+        return machines.map((machine) => machine.disk.fill())
+      case 'lying-sync':
+        return machines.map((machine) => machine.disk.lie(fault.probability))
+      case 'misdirected-write':
+        return machines.map((machine) => machine.disk.misdirectWrites(fault.probability))
+      case 'bit-rot':
+        for (const machine of machines) machine.disk.rot(fault.bits)
+        return []
+      case 'disk-loss':
+        return machines.map((machine) => machine.loseDisk())
       case 'clock-jump':
         for (const machine of machines) machine.clock.jump(fault.byMs)
         return []
+      case 'clock-drift':
+        return machines.map((machine) => {
+          machine.clock.driftBy(fault.partsPerMillion, machine.kernel.nowUs)
+          return () => machine.clock.driftBy(-fault.partsPerMillion, machine.kernel.nowUs)
+        })
+      case 'address-change':
+        for (const machine of machines) machine.changeAddress()
+        return []
+      case 'nat-timeout':
+        return [rules.addNat({ machines: indicesOf(machines), afterUs: microseconds(fault.idleMs) })]
+      case 'fault-point':
+        return machines.map((machine) => machine.faultPoints.hold(fault.point, fault.probability))
+    }
+  }
+
+  private zoneOutage(fault: Extract<Fault, { kind: 'zone-outage' }>, machines: readonly Machine[]): readonly Heal[] {
+    const { rules } = this.network
+    switch (fault.form) {
+      case 'power':
+        return machines.map((machine) => machine.holdOff())
+      case 'control-plane': {
+        const cut = machines.filter((machine) => fault.roles.includes(machine.spec.role))
+        return [rules.add(isolatedMachinesRule(indicesOf(cut), 'both'))]
+      }
+      case 'brown-out':
+        return [
+          rules.add(lossyMachinesRule(indicesOf(machines), fault.lossProbability)),
+          ...machines.flatMap((machine) => [machine.processor.slow(fault.slowdown), machine.disk.slow(fault.slowdown)]),
+        ]
+      default:
+        return [rules.add(zoneBorderRule(fault.zone, fault.form))]
     }
   }
 
@@ -87,6 +158,7 @@ export class Faults {
       }
       case 'partition':
       case 'link':
+      case 'datagram-loss':
       case 'connection-reset':
         return [...fault.from, ...fault.to].map((name) => this.machine(name))
       default:
@@ -114,4 +186,12 @@ export class Faults {
       }
     }
   }
+}
+
+function indicesOf(machines: readonly Machine[]): ReadonlySet<number> {
+  return new Set(machines.map((machine) => machine.index))
+}
+
+function microseconds(durationMs: number): number {
+  return Math.round(durationMs * 1000)
 }

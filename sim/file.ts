@@ -7,9 +7,12 @@
  * A power loss does one of these to what was not synced, by draw: all of it is there, none of it is, or it is torn: some operations are there, of the next
  * append only whole sectors, and now and then a sector in the middle reads zeros. A failed sync leaves its operations out for good, though the page
  * cache calls them clean: bytes synced later stand behind a hole of zeros, and without such bytes nothing is there.
+ *
+ * The medium may be damaged (a flipped bit, a sector that is not where it belongs): reads find the damage at once, as if nothing were cached, and what was truly written
+ * is kept beside it.
  */
 
-const sectorBytes = 512
+export const sectorBytes = 512
 
 const smallestChunkBytes = 512
 const largestChunkBytes = 64 * 1024
@@ -86,6 +89,12 @@ class Extents {
   }
 }
 
+/** Bytes on the medium that are not what was written there. */
+interface Damage {
+  readonly offset: number
+  readonly bytes: Buffer
+}
+
 interface Append {
   readonly kind: 'append'
   readonly chunk: Buffer
@@ -124,6 +133,8 @@ export class SimFile {
   private holeAt = Number.POSITIVE_INFINITY
   /** Whether programs still read what is a hole on the disk. */
   private hidesHole = false
+  /** What reads find in place of what was written, in the order in which it came about. */
+  private damages: Damage[] | undefined = undefined
 
   get size(): number {
     return this.cached.size
@@ -148,11 +159,23 @@ export class SimFile {
   cutTail(size: number): void {
     if (size >= this.cached.size) return
     this.cached.cut(size)
+    if (this.damages !== undefined) this.damages = damagesBefore(this.damages, size)
     this.pending.push({ kind: 'cut', size, isLost: false })
   }
 
   read(offset: number, length: number): Buffer {
-    return joined(this.cached.slice(offset, offset + length))
+    const bytes = joined(this.cached.slice(offset, offset + length))
+    return this.damages === undefined ? bytes : damaged(bytes, offset, this.damages)
+  }
+
+  get durableSize(): number {
+    return this.durable.size
+  }
+
+  /** From now on reads find these bytes there; what was truly written stays known. Nothing before the end of what is durable. */
+  damage(offset: number, bytes: Buffer): void {
+    this.damages ??= []
+    this.damages.push({ offset, bytes: bytes.subarray(0, Math.max(0, this.durable.size - offset)) })
   }
 
   durableBytes(): Buffer {
@@ -260,4 +283,22 @@ export class SimFile {
 
 function joined(pieces: Buffer[]): Buffer {
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+}
+
+/** A read of `bytes` that stand at `offset`, with the damage done to them. */
+function damaged(bytes: Buffer, offset: number, damages: readonly Damage[]): Buffer {
+  let found = bytes
+  for (const damage of damages) {
+    const from = Math.max(offset, damage.offset)
+    const to = Math.min(offset + bytes.length, damage.offset + damage.bytes.length)
+    if (from >= to) continue
+    if (found === bytes) found = Buffer.from(bytes)
+    damage.bytes.copy(found, from - offset, from - damage.offset, to - damage.offset)
+  }
+  return found
+}
+
+/** The damage to what is left after a cut. */
+function damagesBefore(damages: readonly Damage[], size: number): Damage[] {
+  return damages.filter(({ offset }) => offset < size).map(({ offset, bytes }) => ({ offset, bytes: bytes.subarray(0, size - offset) }))
 }

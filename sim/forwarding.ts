@@ -3,16 +3,16 @@
  * delay of both legs and under the rules of both; no byte passes the load balancer's code, and a pause of its process does not stop them.
  *
  * Before that, what the client has sent waits at the load balancer; what is on its way there at that moment is passed on when it comes. The target
- * sees the client's address. Power loss of the load balancer makes it forget the joint: who sends along it gets no answer, and RST once it is back.
+ * sees the client's address. A joint that was idle for too long is as good as forgotten: who sends along it next gets RST. Power loss of the load balancer makes it forget the joint: who sends along it gets no answer, and RST once it is back.
  *
- * Left out: the delay of opening that a real pass-through has (the client's handshake ends at the load balancer here), and idle timeouts.
+ * Left out: the delay of opening that a real pass-through has (the client's handshake ends at the load balancer here).
  */
 import type { Address, CloseReason, Connection, ConnectionHandler, Forwarding, ForwardingHandler } from '../model/host.ts'
 import type { Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
 import { kindsPerMachine, PASSING, RESET } from './event-kinds.ts'
 import { type DelayTable, delayOf, medianOf, secondDelayOf } from './latency.ts'
-import { dropped, type LinkEnd, type LinkRules, type Verdict } from './link-rules.ts'
+import { dropped, type LinkEnd, type LinkRules, type PacketKind, type Verdict } from './link-rules.ts'
 import type { Machine } from './machine.ts'
 import type { EventTarget } from './queue.ts'
 import type { Route } from './route.ts'
@@ -28,17 +28,22 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   private state: JointState = 'connecting'
   private readonly machine: Machine
   private readonly handler: ForwardingHandler
+  private readonly idleTimeoutUs: number
+  private joinedAtUs = 0
   /** The load balancer's own ends until the joint is made, then the outer ones. */
   private inbound: ConnectionEnd
   private outbound: ConnectionEnd | undefined = undefined
   private inboundTable: DelayTable | undefined = undefined
   private outboundTable: DelayTable | undefined = undefined
+  /** The outer end that cannot be reached any more, if one has gone silent. */
+  private silent: Connection | undefined = undefined
 
-  constructor(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler) {
+  constructor(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler, idleTimeoutUs: number) {
     this.machine = machine
     this.inbound = inbound
     this.target = target
     this.handler = handler
+    this.idleTimeoutUs = idleTimeoutUs
   }
 
   /** Begins to wait for the target's answer. */
@@ -55,7 +60,13 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
   }
 
   get broken(): boolean {
-    return this.state === 'gone'
+    return this.state === 'gone' || this.isExpired()
+  }
+
+  private isExpired(): boolean {
+    if (this.state !== 'joined') return false
+    const lastUsedUs = Math.max(this.joinedAtUs, this.inbound.lastArrivalUs, this.outbound!.lastArrivalUs)
+    return this.machine.kernel.nowUs - lastUsedUs >= this.idleTimeoutUs
   }
 
   reset(): void {
@@ -73,6 +84,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
 
   /** The load balancer has lost its memory. */
   forget(): void {
+    if (this.state === 'joined') this.machine.history.forwarding(this.machine, this.inbound.machine, this.outbound!.machine, 'ended')
     this.state = 'gone'
     this.machine.joints.delete(this)
   }
@@ -104,6 +116,8 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const server = outer.peer!
     const { network } = this.machine
     this.state = 'joined'
+    this.joinedAtUs = this.machine.kernel.nowUs
+    const hasGoneSilent = client.route.broken
     this.inboundTable = network.delaysBetween(client.machine, this.machine)
     this.outboundTable = network.delaysBetween(this.machine, server.machine)
     this.typicalUs = medianOf(this.inboundTable) + medianOf(this.outboundTable)
@@ -116,6 +130,8 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     const clientOpensUs = inner.lastArrivalUs
     inner.join(server, toServer, 0)
     outer.join(client, toClient, clientOpensUs)
+    if (hasGoneSilent) client.goSilent()
+    this.machine.history.forwarding(this.machine, client.machine, server.machine, 'began')
   }
 
   onData(): void {}
@@ -134,32 +150,40 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
     return delayOf(this.inboundTable!, draw) + secondDelayOf(this.outboundTable!, draw)
   }
 
-  verdict(rules: LinkRules, from: LinkEnd, to: LinkEnd, draw: number): Verdict {
-    const first = rules.verdict(from, this.machine, draw)
+  verdict(rules: LinkRules, from: LinkEnd, to: LinkEnd, draw: number, kind: PacketKind): Verdict {
+    const first = rules.verdict(from, this.machine, draw, kind)
     if (first === dropped) return dropped
-    const second = rules.verdict(this.machine, to, Math.imul(draw, 0x7feb352d) ^ (draw >>> 15))
+    const second = rules.verdict(this.machine, to, Math.imul(draw, 0x7feb352d) ^ (draw >>> 15), kind)
     return second === dropped ? dropped : first + second
   }
 
   isCut(rules: LinkRules, from: LinkEnd, to: LinkEnd): boolean {
-    return rules.isCut(from, this.machine) || rules.isCut(this.machine, to)
+    return rules.isCut(from, this.machine, 'stream') || rules.isCut(this.machine, to, 'stream')
   }
 
   passing(from: Connection, fromMachine: LinkEnd, reason: 'ended' | 'reset'): void {
-    if (this.state !== 'joined' || this.machine.network.rules.isCut(fromMachine, this.machine)) return
+    if (this.state !== 'joined' || this.machine.network.rules.isCut(fromMachine, this.machine, 'stream')) return
     const { kernel } = this.machine
     const delayUs = fromMachine === this.machine ? 0 : medianOf(from === this.inbound ? this.inboundTable! : this.outboundTable!)
     this.tell(reason, kernel.departureUs() + delayUs)
   }
 
+  silence(end: Connection): void {
+    this.silent = end
+  }
+
   turnAway(from: Connection, fromMachine: LinkEnd): void {
     const { rules } = this.machine.network
-    if (!this.machine.isOn || rules.isCut(fromMachine, this.machine) || rules.isCut(this.machine, fromMachine)) return
+    if (!this.machine.isOn || rules.isCut(fromMachine, this.machine, 'stream') || rules.isCut(this.machine, fromMachine, 'stream')) return
     const { kernel } = this.machine
     const isInbound = from === this.inbound
     const end = isInbound ? this.inbound : this.outbound!
     const other = isInbound ? this.outbound! : this.inbound
     const legUs = medianOf(isInbound ? this.inboundTable! : this.outboundTable!)
+    if (this.state === 'joined') {
+      this.forget()
+      kernel.schedule(kernel.departureUs() + legUs, this.machine.index * kindsPerMachine + PASSING, this, 'timeout', 1)
+    }
     // What went by before the joint was dropped has gone ahead of this answer.
     const arrivalUs = Math.max(kernel.departureUs() + 2 * legUs, other.lastArrivalUs)
     kernel.schedule(arrivalUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)
@@ -190,7 +214,7 @@ export class Joint implements Forwarding, ConnectionHandler, Route, EventTarget,
 
   private sendReset(end: ConnectionEnd): void {
     const { kernel, network } = this.machine
-    if (end.state === 'closed' || network.rules.isCut(this.machine, end.machine)) return
+    if (end.state === 'closed' || end === this.silent || network.rules.isCut(this.machine, end.machine, 'stream')) return
     const legUs = medianOf(end === this.inbound ? this.inboundTable! : this.outboundTable!)
     kernel.schedule(kernel.departureUs() + legUs, end.machine.index * kindsPerMachine + RESET, end, undefined, 0)
   }

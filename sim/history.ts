@@ -14,14 +14,16 @@ const worldName = 'world'
 
 export class History {
   readonly recording: boolean
+  private readonly recordsConnections: boolean
   readonly entries: HistoryEntry[] = []
   private readonly kernel: Kernel
   private readonly observers: WorldObserver[] = []
   private lastSequence = 0
 
-  constructor(kernel: Kernel, recording: boolean) {
+  constructor(kernel: Kernel, recording: boolean, recordsConnections: boolean) {
     this.kernel = kernel
     this.recording = recording
+    this.recordsConnections = recording && recordsConnections
   }
 
   observe(observer: WorldObserver): void {
@@ -38,8 +40,12 @@ export class History {
     this.tell((observer) => observer.onFault?.(fault, phase, this.kernel.nowUs))
   }
 
-  processStarted(machine: string, bootId: number): void {
-    this.recordWorld(machine, { kind: 'process-started', bootId })
+  foundNobody(faultKind: Fault['kind'], wanted: string): void {
+    this.recordWorld(worldName, { kind: 'fault-found-nobody', faultKind, wanted })
+  }
+
+  processStarted(machine: string, bootId: number, version: number): void {
+    this.recordWorld(machine, version === 1 ? { kind: 'process-started', bootId } : { kind: 'process-started', bootId, version })
     this.tell((observer) => observer.onProcessStarted?.(machine, this.kernel.nowUs))
   }
 
@@ -54,17 +60,31 @@ export class History {
     }
   }
 
+  /** A handler had to wait for a core; `waiting` others still do. */
+  waited(machine: string, waitedUs: number, waiting: number): void {
+    for (const observer of this.observers) {
+      if (observer.onWaited !== undefined) guarded(() => observer.onWaited!(machine, waitedUs, waiting, this.kernel.nowUs))
+    }
+  }
+
   powerLost(machine: string, lostFiles: readonly string[]): void {
     this.tell((observer) => observer.onPowerLost?.(machine, lostFiles, this.kernel.nowUs))
   }
 
   connectionOpened(at: Machine, to: Machine): void {
-    if (this.recording) this.recordWorld(at.spec.name, { kind: 'connection-opened', from: at.spec.name, to: to.spec.name })
+    if (this.recordsConnections) this.recordWorld(at.spec.name, { kind: 'connection-opened', from: at.spec.name, to: to.spec.name })
   }
 
   /** At the end that is told; an end that closes by itself is not. */
   connectionClosed(at: Machine, to: Machine | undefined, reason: CloseReason): void {
-    if (this.recording) this.recordWorld(at.spec.name, { kind: 'connection-closed', from: at.spec.name, to: to?.spec.name ?? '', reason })
+    if (this.recordsConnections)
+      this.recordWorld(at.spec.name, { kind: 'connection-closed', from: at.spec.name, to: to?.spec.name ?? '', reason })
+  }
+
+  forwarding(at: Machine, from: Machine, to: Machine, phase: 'began' | 'ended'): void {
+    if (!this.recording) return
+    const kind = phase === 'began' ? 'connection-forwarded' : 'forwarding-ended'
+    this.recordWorld(at.spec.name, { kind, from: from.spec.name, to: to.spec.name })
   }
 
   private recordWorld(machine: string, event: WorldEvent): void {

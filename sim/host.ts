@@ -14,6 +14,7 @@ import type {
   ForwardingHandler,
   Host,
   Listener,
+  MachineControl,
   RandomStream,
   RecordedEvent,
   Timer,
@@ -79,7 +80,11 @@ export interface HostServices {
   /** How probable it is that a fault point takes its rarer branch; 0 where they are off. */
   readonly perturbationProbability: number
   readonly reached: (goal: string) => void
+  readonly machines: MachineControl
 }
+
+/** Who may start and stop machines. */
+const CONTROLLER_ROLE = 'instance-group'
 
 export class SimHost implements Host, Guest {
   isAlive = true
@@ -89,8 +94,10 @@ export class SimHost implements Host, Guest {
   readonly zone: string
   readonly address: string
   readonly bootId: number
+  readonly version: number
   readonly recording: boolean
   readonly files: Files
+  readonly machines: MachineControl | undefined
   private readonly services: HostServices
   private readonly startedAtUs: number
 
@@ -100,10 +107,12 @@ export class SimHost implements Host, Guest {
     this.zone = place.zone
     this.address = place.spec.address
     this.bootId = bootId
+    this.version = place.version
     this.services = services
     this.recording = place.history.recording
     this.startedAtUs = place.kernel.nowUs
     this.files = place.disk.filesFor(this)
+    this.machines = place.spec.role === CONTROLLER_ROLE ? services.machines : undefined
   }
 
   failed(error: unknown): void {
@@ -146,8 +155,8 @@ export class SimHost implements Host, Guest {
     return connection
   }
 
-  forward(inbound: Connection, target: Address, handler: ForwardingHandler): Forwarding {
-    return this.place.network.forward(this.place, inbound as ConnectionEnd, target, handler)
+  forward(inbound: Connection, target: Address, handler: ForwardingHandler, idleTimeoutMs = Number.POSITIVE_INFINITY): Forwarding {
+    return this.place.network.forward(this.place, inbound as ConnectionEnd, target, handler, idleTimeoutMs * 1000)
   }
 
   /** Port 0 asks for any free one. */
@@ -163,7 +172,7 @@ export class SimHost implements Host, Guest {
 
   work(kind: WorkKind, units: number): void {
     const { kernel } = this.place
-    if (kernel.current === this) kernel.workUs += Math.round(this.services.prices[kind] * units)
+    if (kernel.current === this) kernel.workUs += Math.round(this.services.prices[kind] * units * this.place.processor.slowdown)
   }
 
   record(event: RecordedEvent): void {
@@ -171,6 +180,7 @@ export class SimHost implements Host, Guest {
   }
 
   perturb(point: string): boolean {
+    if (this.place.faultPoints.strikes(point)) return true
     const probability = this.services.perturbationProbability
     if (probability === 0) return false
     return this.services.streams.stream(this.machine, `perturb/${point}`).next() < probability

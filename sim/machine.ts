@@ -5,13 +5,14 @@
  * each takes back only its own reason. A crash leaves the kernel: it resets the process's connections, refuses new ones and goes on sending what was
  * written to closed ones. A power loss takes the kernel too: nobody is told.
  */
-import type { Process } from '../model/host.ts'
-import type { MachineSpec } from '../model/world.ts'
+import type { MachineState, Process } from '../model/host.ts'
+import { INTERNET, type MachineSpec } from '../model/world.ts'
 import type { WallClock } from './clock.ts'
 import { Processor, type Runnable } from './compute.ts'
 import type { ConnectionEnd } from './connection.ts'
 import type { SimDisk } from './disk.ts'
-import { kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STOP } from './event-kinds.ts'
+import { ADDRESS_CHANGED, kindsPerMachine, POWER_LOST, PROCESS_ENDED, PROCESS_STARTED, STARTED_UP, STOP, UPGRADED } from './event-kinds.ts'
+import type { FaultPoints } from './fault-points.ts'
 import type { Joint } from './forwarding.ts'
 import type { EndCause, History, SocketTap } from './history.ts'
 import type { SimHost } from './host.ts'
@@ -71,16 +72,27 @@ export class Machine implements LinkEnd, EventTarget {
   readonly listeners = new Map<number, SimListener>()
   readonly datagramSockets = new Map<number, SimDatagramSocket>()
   readonly joints = new Set<Joint>()
+  readonly faultPoints: FaultPoints
   disk!: SimDisk
+  /** Where the network finds it now: the address of its plan, until it is given another one. */
+  networkAddress: string
   process: SimHost | undefined = undefined
 
   private readonly newHost: (machine: Machine, bootId: number) => SimHost
   private program: Process | undefined = undefined
   private boots = 0
-  private offReasons = 0
+  version = 1
+  private upgrade: { readonly downUs: number } | undefined = undefined
+  private addressChanges = 0
+  private offReasons: number
   private downReasons = 0
   private pauseReasons = 0
   private isStopped = false
+  private isStandby: boolean
+  /** It was in service and was told to stand by again: its process ends, or has ended. */
+  private isSetAside = false
+  /** The start-up that is on its way. */
+  private startUp: object | undefined = undefined
   private ephemeralPort = 0
 
   constructor(
@@ -92,6 +104,7 @@ export class Machine implements LinkEnd, EventTarget {
       readonly history: History
       readonly tap: SocketTap
       readonly clock: WallClock
+      readonly faultPoints: FaultPoints
       readonly newHost: (machine: Machine, bootId: number) => SimHost
     },
   ) {
@@ -104,7 +117,13 @@ export class Machine implements LinkEnd, EventTarget {
     this.tap = world.tap
     this.clock = world.clock
     this.newHost = world.newHost
-    this.processor = new Processor(world.kernel, index, spec.cores)
+    this.faultPoints = world.faultPoints
+    this.networkAddress = spec.address
+    this.isStandby = spec.standby === true
+    this.offReasons = this.isStandby ? 1 : 0
+    this.processor = new Processor(world.kernel, index, spec.cores, (waitedUs, waiting) =>
+      this.history.waited(spec.name, waitedUs, waiting),
+    )
   }
 
   get isOn(): boolean {
@@ -135,11 +154,12 @@ export class Machine implements LinkEnd, EventTarget {
     const host = this.newHost(this, ++this.boots)
     this.process = host
     kernel.note(this.index * kindsPerMachine + PROCESS_STARTED, this.boots)
-    this.history.processStarted(this.spec.name, this.boots)
+    this.history.processStarted(this.spec.name, this.boots, this.version)
     kernel.current = host
     kernel.workUs = 0
     try {
-      this.program = this.spec.boot(host)
+      const { boot, upgraded } = this.spec
+      this.program = this.version > 1 && upgraded !== undefined ? upgraded(host) : boot(host)
       kernel.leave(this.processor)
     } catch (error) {
       if (error instanceof ObserverFailure) throw error
@@ -188,8 +208,80 @@ export class Machine implements LinkEnd, EventTarget {
     }
   }
 
+  /** Takes the disk away with all that was on it, and the power with it, until the returned function is called. */
+  loseDisk(): () => void {
+    const powerBack = this.holdOff()
+    this.history.powerLost(this.spec.name, this.disk.erase())
+    return powerBack
+  }
+
+  get state(): MachineState {
+    if (this.startUp !== undefined) return 'starting'
+    if (this.isSetAside) return this.process === undefined ? 'standby' : 'stopping'
+    if (this.isStopped && this.upgrade === undefined) return 'retired'
+    return this.isStandby ? 'standby' : 'in-service'
+  }
+
+  /** Switches on a machine that stands by. Does nothing to one that does not. */
+  commission(): void {
+    this.startUp = undefined
+    if (this.state !== 'standby') return
+    if (this.isStandby) this.offReasons--
+    this.isStandby = false
+    this.isSetAside = false
+    this.isStopped = false
+    this.boot()
+  }
+
+  /** As `commission`, once its start-up is over. */
+  startUpWithin(durationUs: number): void {
+    if (this.state !== 'standby') return
+    const startUp = {}
+    this.startUp = startUp
+    this.kernel.schedule(this.kernel.nowUs + durationUs, this.index * kindsPerMachine + STARTED_UP, this, startUp, 0)
+  }
+
+  /** Has it stand by again: its process ends as in `stop`, and its kernel stays. Does nothing to a machine that was not planned to stand by. */
+  setAside(withinUs: number): void {
+    if (this.spec.standby !== true) return
+    const { state } = this
+    if (state === 'starting') this.startUp = undefined
+    if (state !== 'in-service') return
+    this.upgrade = undefined
+    this.isSetAside = true
+    this.end(withinUs)
+  }
+
+  /** Ends the process as `stop` does; its next version starts `downUs` after it has ended. One that is not running starts as the next version. */
+  upgradeWithin(withinUs: number, downUs: number): void {
+    if (this.upgrade !== undefined || this.isSetAside) return
+    this.upgrade = { downUs }
+    if (this.process === undefined) this.scheduleUpgraded()
+    else this.end(withinUs)
+  }
+
+  /**
+   * Gives it a new address; what it has open goes silent. On the internet it is one of those that providers share among their customers (RFC 6598). Elsewhere it is
+   * a private one (RFC 1918): a machine of a private network stays in it, and sees what only those inside may see.
+   */
+  changeAddress(): void {
+    const { index, kernel, network, zone } = this
+    this.addressChanges++
+    for (const end of this.connections.all()) end.goSilent()
+    const range = zone === INTERNET ? `100.${64 + (this.addressChanges & 63)}` : `172.${24 + (this.addressChanges & 7)}`
+    network.move(this, `${range}.${(index >>> 8) & 255}.${index & 255}`)
+    kernel.note(index * kindsPerMachine + ADDRESS_CHANGED, this.addressChanges)
+  }
+
   /** Ends the process in its own way, and by force after `withinUs`. It stays down. */
   stop(withinUs: number): void {
+    this.upgrade = undefined
+    this.startUp = undefined
+    this.isSetAside = false
+    this.end(withinUs)
+  }
+
+  private end(withinUs: number): void {
     this.isStopped = true
     const { process: running, program, kernel } = this
     if (running === undefined) return
@@ -202,19 +294,33 @@ export class Machine implements LinkEnd, EventTarget {
     const run = () => {
       if (this.process !== running) return
       this.enter()
-      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, running, 0))
+      program.stop?.(() => kernel.schedule(kernel.departureUs(), code, this, running, 0), withinUs / 1000)
       this.leave()
     }
     const asked: EventTarget = { fire: () => this.dispatch({ run }, STOP, undefined, 0), describe: () => 'the process is asked to stop' }
     kernel.schedule(kernel.nowUs, code, asked, undefined, 0)
   }
 
-  fire(_kind: number, payload: unknown): void {
-    if (this.process === payload) this.endProcess('stopped', undefined)
+  fire(kind: number, payload: unknown): void {
+    if (kind === UPGRADED) {
+      if (this.upgrade === undefined) return
+      this.upgrade = undefined
+      this.version++
+      this.isStopped = false
+      this.boot()
+    } else if (kind === STARTED_UP) {
+      if (this.startUp === payload) this.commission()
+    } else if (this.process === payload) this.endProcess('stopped', undefined)
   }
 
-  describe(): string {
-    return 'the process has stopped, or its time to stop is over'
+  describe(kind: number): string {
+    if (kind === STARTED_UP) return 'its start-up is over'
+    return kind === UPGRADED ? 'the next version is started' : 'the process has stopped, or its time to stop is over'
+  }
+
+  private scheduleUpgraded(): void {
+    const { index, kernel } = this
+    kernel.schedule(kernel.nowUs + this.upgrade!.downUs, index * kindsPerMachine + UPGRADED, this, undefined, 0)
   }
 
   nextEphemeralPort(): number {
@@ -259,5 +365,6 @@ export class Machine implements LinkEnd, EventTarget {
     this.processor.clear()
     this.kernel.note(this.index * kindsPerMachine + PROCESS_ENDED, this.boots)
     this.history.processEnded(this.spec.name, cause, error)
+    if (this.upgrade !== undefined) this.scheduleUpgraded()
   }
 }

@@ -63,7 +63,7 @@ export class SimDatagramSocket implements DatagramSocket {
 
   send(target: Address, bytes: Buffer): void {
     if (!this.isOpen) return
-    const from = { host: this.machine.spec.address, port: this.port }
+    const from = { host: this.machine.networkAddress, port: this.port }
     this.machine.network.sendDatagram(this.machine, from, target, bytes, derivedKey(this.key, this.sent++))
   }
 
@@ -116,7 +116,9 @@ export class Network {
   private readonly kernel: Kernel
   private readonly seed: number
   private readonly machines = new Map<string, Machine>()
-  private readonly connectionsByLabel = new Map<string, number>()
+  private readonly floating = new Set<string>()
+  /** By the label of a flow: the key of its draws, and how many connections it has had. */
+  private readonly flows = new Map<string, { readonly key: number; connections: number }>()
   private readonly loopback: DelayTable
   private readonly sameZone: DelayTable
   private readonly otherZone: DelayTable
@@ -140,6 +142,30 @@ export class Network {
     const holder = this.machines.get(address)
     if (holder !== undefined) throw new Error(`the address ${address} of ${name} belongs to ${holder.spec.name} already`)
     this.machines.set(address, machine)
+    for (const floating of machine.spec.floatingAddresses ?? []) {
+      if (this.machines.has(floating)) throw new Error(`the address ${floating} of ${name} is taken`)
+      this.machines.set(floating, machine)
+      this.floating.add(floating)
+    }
+  }
+
+  /** Who connects to this address from now on reaches the machine. */
+  moveFloating(address: string, machine: Machine): void {
+    this.holderOf(address)
+    this.machines.set(address, machine)
+  }
+
+  holderOf(address: string): Machine {
+    if (!this.floating.has(address)) throw new Error(`${address} is no floating address`)
+    return this.machines.get(address)!
+  }
+
+  /** The machine is found at another address from now on. */
+  move(machine: Machine, to: string): void {
+    if (this.machines.has(to)) throw new Error(`the address ${to} is taken`)
+    this.machines.delete(machine.networkAddress)
+    this.machines.set(to, machine)
+    machine.networkAddress = to
   }
 
   delaysBetween(from: Machine, to: Machine): DelayTable {
@@ -153,18 +179,21 @@ export class Network {
   }
 
   connect(from: Machine, target: Address, handler: ConnectionHandler, label: string): ConnectionEnd {
-    const number = this.connectionsByLabel.get(label) ?? 0
-    this.connectionsByLabel.set(label, number + 1)
-    const key = derivedKey(drawKey(this.seed, label), number * 2)
+    let flow = this.flows.get(label)
+    if (flow === undefined) {
+      flow = { key: drawKey(this.seed, label), connections: 0 }
+      this.flows.set(label, flow)
+    }
+    const key = derivedKey(flow.key, flow.connections++ * 2)
     const end = this.newEnd(from, target, key, handler)
-    const nearAddress: Address = { host: from.spec.address, port: from.nextEphemeralPort() }
+    const nearAddress: Address = { host: from.networkAddress, port: from.nextEphemeralPort() }
     from.observeConnecting(end, label)
     this.sendSyn(end, nearAddress, 0)
     return end
   }
 
-  forward(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler): Joint {
-    const joint = new Joint(machine, inbound, target, handler)
+  forward(machine: Machine, inbound: ConnectionEnd, target: Address, handler: ForwardingHandler, idleTimeoutUs: number): Joint {
+    const joint = new Joint(machine, inbound, target, handler, idleTimeoutUs)
     if (inbound.state !== 'open' || inbound.machine !== machine) {
       joint.fail('ended')
       return joint
@@ -188,8 +217,14 @@ export class Network {
     const departsUs = this.kernel.departureUs()
     const timeoutUs = firstSynTimeoutUs * (1 << attempt)
     const delayUs = end.handshakeDelayUs()
-    const verdict = target === undefined ? dropped : end.verdictTo(target, attempt)
-    if (target === undefined || verdict === dropped || !target.isOn || this.rules.isCut(target, end.machine)) {
+    const verdict = target === undefined ? dropped : end.verdictTo(target, attempt, 'handshake')
+    if (
+      target === undefined ||
+      verdict === dropped ||
+      end.route.broken ||
+      !target.isOn ||
+      this.rules.isCut(target, end.machine, 'handshake')
+    ) {
       this.kernel.schedule(departsUs + timeoutUs, end.machine.index * kindsPerMachine + SYN_AGAIN, end, nearAddress, attempt + 1)
       return
     }
@@ -200,22 +235,30 @@ export class Network {
   synArrived(end: ConnectionEnd, nearAddress: Address, attempt: number): void {
     if (end.state !== 'connecting') return
     const { kernel } = this
-    const target = this.machines.get(end.remote.host)!
+    const target = this.machines.get(end.remote.host)
     const backCode = end.machine.index * kindsPerMachine
-    if (!target.isOn || this.rules.isCut(target, end.machine)) {
+    const again = () =>
       kernel.schedule(kernel.nowUs + firstSynTimeoutUs * (1 << attempt), backCode + SYN_AGAIN, end, nearAddress, attempt + 1)
+    if (target === undefined || !target.isOn || end.route.broken) {
+      again()
+      return
+    }
+    // Who answers the SYN, unless nobody listens; it is one end of a connection when the answer gets through.
+    const accepted = new ConnectionEnd(target, 'open', nearAddress, end.route, derivedKey(end.drawKey, 1), silentHandler)
+    const verdict = accepted.verdictTo(end.machine, attempt, 'handshake')
+    if (verdict === dropped || this.rules.isCut(target, end.machine, 'handshake')) {
+      again()
       return
     }
     const listener = target.listeners.get(end.remote.port)
     if (listener === undefined) {
-      kernel.schedule(kernel.nowUs + end.route.typicalUs, backCode + REFUSED, end, undefined, 0)
+      kernel.schedule(kernel.nowUs + end.route.typicalUs + verdict, backCode + REFUSED, end, undefined, 0)
       return
     }
-    const accepted = new ConnectionEnd(target, 'open', nearAddress, end.route, derivedKey(end.drawKey, 1), silentHandler)
     target.connections.add(accepted)
     accepted.peer = end
     end.peer = accepted
-    accepted.lastArrivalUs = kernel.nowUs + accepted.handshakeDelayUs()
+    accepted.lastArrivalUs = kernel.nowUs + accepted.handshakeDelayUs() + verdict
     kernel.schedule(accepted.lastArrivalUs, backCode + OPENED, end, undefined, 0)
     target.dispatch(accepted, ACCEPT, listener, 0)
   }
@@ -227,7 +270,7 @@ export class Network {
   sendDatagram(from: Machine, near: Address, target: Address, bytes: Buffer, key: number): void {
     const to = this.machines.get(target.host)
     if (to === undefined) return
-    const verdict = this.rules.inForce ? this.rules.verdict(from, to, drawAt(key, 1)) : 0
+    const verdict = this.rules.inForce ? this.rules.verdict(from, to, drawAt(key, 1), 'datagram') : 0
     if (verdict === dropped) return
     const arrivalUs = this.kernel.departureUs() + delayOf(this.delaysBetween(from, to), drawAt(key, 0)) + verdict
     this.kernel.schedule(arrivalUs, to.index * kindsPerMachine + DATAGRAM, new Datagram(to, near, target.port), bytes, 0)

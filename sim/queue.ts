@@ -17,7 +17,7 @@ export interface EventTarget {
 
 const initialCapacity = 1024
 /** Below this many cancelled entries it is not worth building the heap anew. */
-const compactionFloor = 1024
+const compactionFloor = 64
 
 export class EventQueue {
   /** Time of the event that was taken last, or later where `advanceTo` said so. */

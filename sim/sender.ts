@@ -8,6 +8,8 @@
  * acknowledged, makes the sender ask again at the same times. Without any answer for the network's `giveUpUs` the connection ends by `timeout`. A connection on
  * which nothing is sent notices nothing.
  *
+ * A connection that has gone silent (its address or its mapping is gone) is one on which everything is dropped for good.
+ *
  * Left out: segments and their sizes, congestion control, RTT estimation, keepalive of TCP. One-way loss delays what is
  * lost and what comes after it, never acknowledgements (see link-rules.ts).
  */
@@ -15,7 +17,7 @@ import type { Address, Connection, ConnectionHandler } from '../model/host.ts'
 import { ChunkQueue } from './chunk-queue.ts'
 import type { ConnectionEnd } from './connection.ts'
 import { DATA, DRAIN, FIN, kindsPerMachine, PROBE, RESET, RETRANSMIT } from './event-kinds.ts'
-import { dropped, luckiestDraw, type Verdict } from './link-rules.ts'
+import { dropped, luckiestDraw, type PacketKind, type Verdict } from './link-rules.ts'
 import type { Machine } from './machine.ts'
 import type { EventTarget } from './queue.ts'
 import { drawAt } from './random.ts'
@@ -111,6 +113,8 @@ export abstract class Sender implements Connection, EventTarget {
   /** No answer came in all the time that there was. */
   abstract unanswered(): void
   protected abstract becomeClosed(): void
+  /** From now on nothing passes between the two ends, and neither is told. */
+  abstract goSilent(): void
 
   /** The delay of the next packet of the handshake, from this end's own draws. */
   handshakeDelayUs(): number {
@@ -118,10 +122,11 @@ export abstract class Sender implements Connection, EventTarget {
   }
 
   /** What becomes of a packet that is sent now. */
-  verdictTo(machine: Machine, round: number): Verdict {
+  verdictTo(machine: Machine, round: number, kind: PacketKind = 'stream'): Verdict {
     const { rules } = this.machine.network
     if (!rules.inForce) return 0
-    return this.route.verdict(rules, this.machine, machine, drawAt(this.drawKey ^ lossSalt, this.drawCount * lossDrawsPerChunk + round))
+    const draw = drawAt(this.drawKey ^ lossSalt, this.drawCount * lossDrawsPerChunk + round)
+    return this.route.verdict(rules, this.machine, machine, draw, kind)
   }
 
   protected codeOf(kind: number): number {
@@ -157,12 +162,13 @@ export abstract class Sender implements Connection, EventTarget {
   }
 
   private impededVerdict(): Verdict {
+    this.passTranslator()
     if (this.route.broken) {
       this.route.turnAway(this, this.machine)
       return dropped
     }
     if ((this.flags & ridesAlong) !== 0)
-      return this.route.verdict(this.machine.network.rules, this.machine, this.peer!.machine, luckiestDraw)
+      return this.route.verdict(this.machine.network.rules, this.machine, this.peer!.machine, luckiestDraw, 'stream')
     return this.verdictTo(this.peer!.machine, this.trouble === undefined ? 0 : this.trouble.rounds % lossDrawsPerChunk)
   }
 
@@ -170,6 +176,17 @@ export abstract class Sender implements Connection, EventTarget {
   protected isCut(): boolean {
     const { machine, route } = this
     return machine.network.rules.inForce && route.isCut(machine.network.rules, machine, this.peer!.machine)
+  }
+
+  /** A translator of addresses on the way may have forgotten the connection, if nothing was sent for long. */
+  private passTranslator(): void {
+    const { machine, peer, route } = this
+    const { rules } = machine.network
+    if (!rules.inForce || peer === undefined || route.broken) return
+    const idleUs = machine.kernel.nowUs - Math.max(this.lastArrivalUs, peer.lastArrivalUs)
+    const isBehind = rules.isForgotten(machine, peer.machine, idleUs)
+    if (isBehind) this.goSilent()
+    else if (rules.isForgotten(peer.machine, machine, idleUs)) peer.goSilent()
   }
 
   protected enqueue(bytes: Buffer, writtenAtUs: number): boolean {
@@ -217,8 +234,9 @@ export abstract class Sender implements Connection, EventTarget {
   }
 
   protected sendFin(): void {
-    const { machine, route } = this
     if (this.trouble?.blocked === true) return
+    this.passTranslator()
+    const { machine, route } = this
     if ((this.flags & finAnnounced) === 0) {
       this.flags |= finAnnounced
       route.passing(this, machine, 'ended')
@@ -243,8 +261,10 @@ export abstract class Sender implements Connection, EventTarget {
 
   /** RST is never sent again: where the way is cut, the other end does not learn of it. */
   protected sendReset(): void {
-    const { machine, route, peer } = this
+    const { machine, peer } = this
     if (peer === undefined || peer.state === 'closed') return
+    this.passTranslator()
+    const { route } = this
     route.passing(this, machine, 'reset')
     if (route.broken || this.isCut()) return
     const { kernel } = machine

@@ -4,7 +4,7 @@
  * It knows no protocol and no service: whatever is written against the ports can be put into it. What the service under test, observers and `at`
  * callbacks do happens in the order of (time, sequence); recording and observing change nothing of it, which the digest shows.
  *
- * Left out: forms of faults of a later stage (brown-outs, lying disks, clock faults as `Fault`s), bandwidth of links, checkpoints of a world.
+ * Left out: bandwidth of links, checkpoints of a world.
  */
 import type {
   Fault,
@@ -21,6 +21,7 @@ import { withoutAmbient } from './ambient.ts'
 import { WallClock } from './clock.ts'
 import { type DiskModel, defaultDisk, SimDisk } from './disk.ts'
 import { CALLBACK } from './event-kinds.ts'
+import { FaultPoints } from './fault-points.ts'
 import { Faults } from './faults.ts'
 import { History, SocketTap } from './history.ts'
 import { type HostServices, SimHost } from './host.ts'
@@ -34,6 +35,8 @@ import { RandomStreams } from './random.ts'
 export interface SimOptions {
   readonly seed: number
   readonly recording: boolean
+  /** Whether the history tells of each connection; most are those of probes, which fill the history of days. Default true. */
+  readonly recordsConnections?: boolean
   readonly latency?: LatencyModel
   readonly disk?: DiskModel
   /** Of work, in µs a unit. */
@@ -51,6 +54,8 @@ export interface SimWorld extends VirtualWorld {
   jumpWallClock(machine: string, byMs: number): void
   /** Lets a machine's wall clock gain so many µs a second from now on; negative: lose. */
   driftWallClock(machine: string, partsPerMillion: number): void
+  /** Whether a machine has power, with a process or without. */
+  isOn(machine: string): boolean
 }
 
 const defaultPrices: WorkPrices = { packet: 4, record: 3, request: 2, connection: 30, 'tls-handshake': 1000 }
@@ -78,7 +83,7 @@ class World implements SimWorld, EventTarget {
     const { kernel } = this
     this.seed = options.seed
     this.diskModel = options.disk ?? defaultDisk
-    this.log = new History(kernel, options.recording)
+    this.log = new History(kernel, options.recording, options.recordsConnections ?? true)
     this.network = new Network(kernel, {
       seed: options.seed,
       latency: options.latency ?? defaultLatency,
@@ -90,6 +95,13 @@ class World implements SimWorld, EventTarget {
       prices: { ...defaultPrices, ...options.prices },
       perturbationProbability: options.perturbations?.probability ?? 0,
       reached: (goal) => this.goals.set(goal, (this.goals.get(goal) ?? 0) + 1),
+      machines: {
+        start: (machine, startUpMs) => this.machine(machine).startUpWithin(Math.round(startUpMs * 1000)),
+        stop: (machine, withinMs) => this.machine(machine).setAside(Math.round(withinMs * 1000)),
+        moveAddress: (address, machine) => this.network.moveFloating(address, this.machine(machine)),
+        holderOf: (address) => this.network.holderOf(address).spec.name,
+        state: (machine) => this.machine(machine).state,
+      },
     }
     kernel.machineName = (index) => this.byIndex[index - 1]?.spec.name ?? 'world'
     kernel.guestOf = (index) => this.byIndex[index - 1]?.process
@@ -116,6 +128,7 @@ class World implements SimWorld, EventTarget {
       history: this.log,
       tap: this.tapOf(spec.role),
       clock: new WallClock(),
+      faultPoints: new FaultPoints(this.seed, spec.name),
       newHost: (place, bootId) => new SimHost(place, bootId, this.services),
     })
     machine.disk = new SimDisk(machine, this.diskModel, this.seed)
@@ -132,6 +145,18 @@ class World implements SimWorld, EventTarget {
 
   apply(fault: Fault): Heal {
     return this.faults.apply(fault)
+  }
+
+  foundNobody(fault: Fault['kind'], wanted: string): void {
+    this.log.foundNobody(fault, wanted)
+  }
+
+  isRunning(machine: string): boolean {
+    return this.machine(machine).process !== undefined
+  }
+
+  isOn(machine: string): boolean {
+    return this.machine(machine).isOn
   }
 
   nowUs(): number {

@@ -1,6 +1,7 @@
 /**
  * Checkpoints: a shard's whole state as records of its own log, in pieces that stand together. Once they are durable the volume's mark moves to the first
  * piece, and a later attach replays from there: a checkpoint and a bounded tail. A shard says what its state is and how it is written, once (`Checkpoints`).
+ * Where nobody reads older records any more, the log is trimmed up to its newest checkpoint, as soon as the mark there is durable.
  */
 import type { Host } from '../host.ts'
 import type { Volume } from '../volume/volume.ts'
@@ -14,7 +15,7 @@ class CheckpointTrigger {
   private readonly leastBytes: number
   private lastEnd = 0
   private lastBytes = 0
-  private writing = false
+  writing = false
 
   constructor(leastBytes: number) {
     this.leastBytes = leastBytes
@@ -39,7 +40,13 @@ class CheckpointTrigger {
   }
 }
 
-function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, recordType: number, write: (writer: Writer) => void): void {
+function appendCheckpoint(
+  volume: Volume,
+  trigger: CheckpointTrigger,
+  recordType: number,
+  write: (writer: Writer) => void,
+  onMarked: (start: number) => void,
+): void {
   trigger.begun()
   const writer = new Writer().begin()
   write(writer)
@@ -53,12 +60,13 @@ function appendCheckpoint(volume: Volume, trigger: CheckpointTrigger, recordType
   const endOffset = volume.endOffset
   volume.whenDurable(() => {
     volume.mark(start)
+    onMarked(start)
     trigger.ended(endOffset, bytes.length)
   })
 }
 
 /** Puts the pieces of a checkpoint together again. */
-class CheckpointReader {
+export class CheckpointReader {
   private pieces: Buffer[] = []
 
   /** @returns the whole checkpoint with its last piece. */
@@ -75,6 +83,8 @@ interface CheckpointedState<State> {
   readonly name: string
   readonly recordType: number
   readonly field: Field<State>
+  /** What a record says is in the state, so that no record before a checkpoint is read again. */
+  readonly isAllInState: boolean
   snapshot(): State
   restore(state: State): void
 }
@@ -115,12 +125,23 @@ export class Checkpoints<State> {
 
   attached(volume: Volume): void {
     this.trigger.attached(volume)
+    this.trim(volume, volume.markOffset)
   }
 
   writeIfDue(volume: Volume): void {
-    if (!this.trigger.due(volume)) return
+    if (this.trigger.due(volume)) this.write(volume)
+  }
+
+  /** Does nothing while one is being written. */
+  write(volume: Volume): void {
+    if (this.trigger.writing) return
     const { recordType, field } = this.state
     const snapshot = this.state.snapshot()
-    appendCheckpoint(volume, this.trigger, recordType, (writer) => field.write(writer, snapshot))
+    const write = (writer: Writer) => field.write(writer, snapshot)
+    appendCheckpoint(volume, this.trigger, recordType, write, (start) => this.trim(volume, start))
+  }
+
+  private trim(volume: Volume, start: number): void {
+    if (this.state.isAllInState) volume.trim(start)
   }
 }

@@ -7,6 +7,7 @@ import { messageRecord, RECORD_VERSION, topicCheckpoint, topicRecordType } from 
 
 const SEALED_AT = 8192
 const RETENTION_MS = 1000
+const SEGMENT_AGE_MS = 400
 
 class Archive {
   readonly log = new LogInMemory()
@@ -32,10 +33,14 @@ class Archive {
     })
     const message = Buffer.from(writer.finish())
     const offset = this.log.append(topicRecordType.message, RECORD_VERSION, (record) =>
-      messageRecord.write(record, { epoch: 1, sequence: 1, messageId: 0, openFrom: 0, ageMs: 0, storedAtMs, chosen: [], message }),
+      messageRecord.write(record, { epoch: 1, sequence: 1, messageId: 0, openFrom: 0, ageMs: this.ageMs, storedAtMs, chosen: [], message }),
     )
-    this.index.add(topic, offset, storedAtMs)
-    this.index.sealIfFull(this.log.asVolume, this.ageMs)
+    this.index.add(topic, offset, { storedAtMs, ageMs: this.ageMs })
+    this.sealIfDue()
+  }
+
+  sealIfDue(): void {
+    this.index.sealIfDue(this.log.asVolume, this.ageMs, SEGMENT_AGE_MS)
   }
 
   find(query: Partial<MessageQuery>): { readonly messages: readonly FoundMessage[]; readonly more: boolean } | undefined {
@@ -54,7 +59,7 @@ class Archive {
   /** The index as the next owner has it: from a checkpoint that went through bytes. */
   static restored(from: Archive): MessageIndex {
     const writer = new Writer().begin()
-    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], retained: [], ...from.index.snapshot() })
+    topicCheckpoint.write(writer, { ageMs: 0, fences: [], queues: [], retained: [], checkpoints: [], ...from.index.snapshot() })
     const index = new MessageIndex()
     index.restore(topicCheckpoint.read(new Reader(writer.finish())))
     return index
@@ -96,6 +101,47 @@ describe('the message index', () => {
     }
     expect(pages).toEqual([100, 100, 50])
     expect(archive.find({ limit: 250 })!.more).toBe(false)
+  })
+
+  test('finishes a stretch whose first message is old enough, be it ever so short, and counts its retention from its newest', () => {
+    const archive = new Archive()
+    const lengths = () => archive.index.snapshot().segments.map(({ newestAgeMs }) => newestAgeMs)
+    archive.sealIfDue()
+    for (const ageMs of [0, 100, SEGMENT_AGE_MS - 1]) {
+      archive.ageMs = ageMs
+      archive.store('a', ageMs)
+    }
+    expect(lengths()).toEqual([])
+    archive.index = Archive.restored(archive)
+    archive.ageMs = SEGMENT_AGE_MS
+    archive.sealIfDue()
+    archive.sealIfDue()
+    expect(lengths()).toEqual([SEGMENT_AGE_MS - 1])
+    archive.ageMs = 700
+    archive.store('a', 700)
+    expect(archive.times()).toEqual([0, 100, SEGMENT_AGE_MS - 1, 700])
+    archive.index.expire(SEGMENT_AGE_MS - 1 + RETENTION_MS + 0.9, RETENTION_MS)
+    expect(archive.times()).toEqual([0, 100, SEGMENT_AGE_MS - 1, 700])
+    archive.index.expire(SEGMENT_AGE_MS + RETENTION_MS, RETENTION_MS)
+    expect(archive.times()).toEqual([700])
+  })
+
+  test('finishes a stretch without a message too, and gives it up when its end is past the retention', () => {
+    const archive = new Archive()
+    archive.ageMs = SEGMENT_AGE_MS - 1
+    archive.sealIfDue()
+    expect(archive.index.snapshot().segments).toEqual([])
+    archive.ageMs = SEGMENT_AGE_MS + 50.5
+    const end = archive.log.endOffset
+    archive.sealIfDue()
+    expect(archive.index.snapshot().segments).toMatchObject([{ fromOffset: 0, toOffset: end, newestAgeMs: SEGMENT_AGE_MS + 50 }])
+    archive.index = Archive.restored(archive)
+    archive.store('a', 7)
+    archive.sealIfDue()
+    expect(archive.times()).toEqual([7])
+    expect(archive.index.expire(SEGMENT_AGE_MS + 50 + RETENTION_MS, RETENTION_MS)).toBe(0)
+    expect(archive.index.expire(SEGMENT_AGE_MS + 51 + RETENTION_MS, RETENTION_MS)).toBe(end)
+    expect(archive.times()).toEqual([7])
   })
 
   test('forgets what was sealed before the retention, and says where the log may begin', () => {

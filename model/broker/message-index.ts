@@ -1,6 +1,9 @@
 /**
- * Where the stored messages of each topic are in a shard's log: the newest stretch in memory, finished stretches as index records in the log itself,
+ * Where the stored messages of each topic are in a shard's log: the newest stretch in memory, finished stretches (segments) as index records in the log itself,
  * of which only the borders stay in memory. So a checkpoint, and with it a failover, does not grow with what is retained.
+ *
+ * A segment is given up as a whole, once its newest message is past its retention. So it is finished when it is long, or old: the trickle of a quiet shard would else stay for years.
+ * So is a stretch without any message, which counts from its end: connections come and go, and what queues hold of retained messages stands there too, and is kept no shorter than messages.
  */
 
 import { RECORD_BODY_OFFSET, recordLengthAt } from '../volume/log-record.ts'
@@ -9,9 +12,11 @@ import { Reader, type Value } from '../wire/codec.ts'
 import { messageExpiryIn } from '../wire/properties.ts'
 import { messageRecord, RECORD_VERSION, segmentIndexRecord, type TopicCheckpoint, topicRecordType } from './topic-records.ts'
 
-const SEAL_AT_MESSAGES = 8192
+export const SEAL_AT_MESSAGES = 8192
 /** How much of the log one read fetches at the most: many small messages, or at least one of the largest. */
 const READ_BYTES = 512 * 1024
+/** Messages that lie further apart are read by themselves: what is between them has to be fetched and checked too. */
+const GAP_BYTES = 16 * 1024
 /** Room for the last message of a read, whose length is not known before. */
 const LAST_MESSAGE_BYTES = 4096
 const CACHED_INDEXES = 4
@@ -46,27 +51,32 @@ export class MessageIndex {
   private openFrom = 0
   private openEarliestMs = Number.MAX_SAFE_INTEGER
   private openLatestMs = 0
+  /** The shard's age at the first message of the present stretch, and at its last; without one, at its beginning or a little before. */
+  private openOldestAgeMs = 0
+  private openNewestAgeMs = 0
   private segments: Segment[] = []
   private readonly cache = new Map<number, SegmentIndex>()
 
-  add(topic: string, offset: number, storedAtMs: number): void {
+  add(topic: string, offset: number, { storedAtMs, ageMs }: { readonly storedAtMs: number; readonly ageMs: number }): void {
     const offsets = this.open.get(topic)
     if (offsets === undefined) this.open.set(topic, [offset])
     else offsets.push(offset)
+    if (this.openCount === 0) this.openOldestAgeMs = ageMs
+    this.openNewestAgeMs = ageMs
     this.openCount++
     if (storedAtMs < this.openEarliestMs) this.openEarliestMs = storedAtMs
     if (storedAtMs > this.openLatestMs) this.openLatestMs = storedAtMs
   }
 
-  /** Writes the index of the present stretch to the log, once it is long enough. The record is applied when it is replayed too (`sealed`). */
-  sealIfFull(volume: Volume, ageMs: number): void {
-    if (this.openCount < SEAL_AT_MESSAGES) return
+  /** Writes the index of the present stretch to the log, once it is long enough, or its first message so old, or it as a whole. The record is applied when it is replayed too (`sealed`). */
+  sealIfDue(volume: Volume, ageMs: number, segmentAgeMs: number): void {
+    if (this.openCount < SEAL_AT_MESSAGES && ageMs - this.openOldestAgeMs < segmentAgeMs) return
     const index: SegmentIndex = {
       fromOffset: this.openFrom,
       toOffset: volume.endOffset,
       earliestMs: this.openEarliestMs,
       latestMs: this.openLatestMs,
-      sealedAgeMs: Math.floor(ageMs),
+      newestAgeMs: this.openCount === 0 ? Math.floor(ageMs) : this.openNewestAgeMs,
       topics: [...this.open].map(([topic, offsets]) => ({ topic, offsets })),
     }
     const before = volume.endOffset
@@ -75,19 +85,21 @@ export class MessageIndex {
   }
 
   sealed(index: SegmentIndex, indexOffset: number, indexLength: number): void {
-    const { fromOffset, toOffset, earliestMs, latestMs, sealedAgeMs } = index
-    this.segments.push({ fromOffset, toOffset, earliestMs, latestMs, sealedAgeMs, indexOffset, indexLength })
+    const { fromOffset, toOffset, earliestMs, latestMs, newestAgeMs } = index
+    this.segments.push({ fromOffset, toOffset, earliestMs, latestMs, newestAgeMs, indexOffset, indexLength })
     this.open = new Map()
     this.openCount = 0
     this.openFrom = toOffset
     this.openEarliestMs = Number.MAX_SAFE_INTEGER
     this.openLatestMs = 0
+    this.openOldestAgeMs = newestAgeMs
   }
 
-  /** Forgets the stretches that were finished longer ago than the retention. @returns the offset below which nothing is kept. */
+  /** Forgets the segments that are past the retention. Ages of messages are whole milliseconds, rounded down. @returns the offset below which nothing is kept. */
   expire(ageMs: number, retentionMs: number): number {
+    const newestPast = Math.floor(ageMs) - retentionMs
     let keepFrom = this.segments[0]?.fromOffset ?? this.openFrom
-    while (this.segments.length > 0 && this.segments[0]!.sealedAgeMs + retentionMs < ageMs) keepFrom = this.segments.shift()!.toOffset
+    while (this.segments.length > 0 && this.segments[0]!.newestAgeMs < newestPast) keepFrom = this.segments.shift()!.toOffset
     return keepFrom
   }
 
@@ -96,13 +108,15 @@ export class MessageIndex {
     while (this.segments.length > 0 && this.segments[0]!.toOffset <= offset) this.segments.shift()
   }
 
-  snapshot(): Pick<TopicCheckpoint, 'segments' | 'openFrom' | 'open' | 'openEarliestMs' | 'openLatestMs'> {
+  snapshot(): Omit<TopicCheckpoint, 'ageMs' | 'fences' | 'queues' | 'retained' | 'checkpoints'> {
     return {
       segments: [...this.segments],
       openFrom: this.openFrom,
       open: [...this.open].map(([topic, offsets]) => ({ topic, offsets: [...offsets] })),
       openEarliestMs: this.openEarliestMs,
       openLatestMs: this.openLatestMs,
+      openOldestAgeMs: this.openOldestAgeMs,
+      openNewestAgeMs: this.openNewestAgeMs,
     }
   }
 
@@ -113,6 +127,8 @@ export class MessageIndex {
     this.openCount = checkpoint.open.reduce((sum, entry) => sum + entry.offsets.length, 0)
     this.openEarliestMs = checkpoint.openEarliestMs
     this.openLatestMs = checkpoint.openLatestMs
+    this.openOldestAgeMs = checkpoint.openOldestAgeMs
+    this.openNewestAgeMs = checkpoint.openNewestAgeMs
   }
 
   /** Finds durable messages in the order of the log. `undefined`: the log could not be read. */
@@ -202,7 +218,12 @@ export function readMessages(
     }
     const from = offsets[i]!
     let last = i
-    while (last + 1 < offsets.length && offsets[last + 1]! - from < READ_BYTES - LAST_MESSAGE_BYTES) last++
+    while (
+      last + 1 < offsets.length &&
+      offsets[last + 1]! - offsets[last]! < GAP_BYTES &&
+      offsets[last + 1]! - from < READ_BYTES - LAST_MESSAGE_BYTES
+    )
+      last++
     const length = Math.min(offsets[last]! - from + lastMessageBytes, volume.durableOffset - from)
     volume.read(from, length, (bytes) => {
       if (bytes === undefined) {

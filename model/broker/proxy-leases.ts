@@ -2,10 +2,11 @@
  * For how long each proxy may speak for the sessions it validated with this broker, and how to make it stop.
  *
  * A lease belongs to one connection of one proxy process and is extended by each ping that this broker answers on it. A grant never outlasts the broker's own hold
- * on its volumes, so whoever owns the shards next, having waited that out, need not know what was granted here.
+ * on its volumes, so whoever owns the shards next, having waited that out, need not know what was granted here. Both reckon with clocks that run fast or slow.
  */
 import type { Host } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
+import { outlastingMs, ownersShareMs } from '../volume/lease.ts'
 import type { Link } from '../wire/link.ts'
 import type { MessageOf } from '../wire/messages.ts'
 
@@ -30,8 +31,9 @@ export class ProxyLeases {
 
   /** @param heldForMs for how long this broker surely holds the shards that it tells of. */
   answerPing(link: Link, ping: MessageOf<'ping'>, heldForMs: number, serving: MessageOf<'pong'>['serving']): MessageOf<'pong'> {
-    const grantMs = Math.max(0, Math.floor(Math.min(this.settings.proxy.sessionLeaseMs, heldForMs)))
-    const grantedUntilMs = this.host.nowMs() + grantMs
+    const { maximumClockDriftPpm } = this.settings.volume
+    const grantMs = Math.max(0, Math.floor(Math.min(this.settings.proxy.sessionLeaseMs, ownersShareMs(heldForMs, maximumClockDriftPpm))))
+    const grantedUntilMs = this.host.nowMs() + outlastingMs(grantMs, maximumClockDriftPpm)
     const lease = this.leases.get(link)
     if (lease === undefined) this.leases.set(link, { proxy: ping.proxy, bootId: ping.bootId, grantedUntilMs })
     else lease.grantedUntilMs = Math.max(lease.grantedUntilMs, grantedUntilMs)

@@ -3,7 +3,7 @@
  *
  * Promises: a place leaves only when it is durable, and while the lease on the volume holds; a place that may have been sent before says DUP [MQTT-3.3.1-1], one of QoS 0
  * is then not sent again; what the subscriber has received (PUBREC) is not sent again but released; a message that expired before its first sending is dropped
- * [MQTT-3.3.2-5].
+ * [MQTT-3.3.2-5], and that is in the log before anything after it leaves: another owner would take it for sent, and send it again behind what came after it [MQTT-4.6.0-6].
  */
 import type { Host, Timer } from '../host.ts'
 import type { Volume } from '../volume/volume.ts'
@@ -22,6 +22,8 @@ export interface QueueFeederOwner {
   ageMs(): number
   /** A place was acknowledged, by the subscriber or because it is of no more use. */
   onAcknowledged(queue: SessionQueue): void
+  /** Places were dropped that no subscriber has seen. Holds the queue until that is in the log, and drains it then. */
+  onExpired(queue: SessionQueue, places: readonly number[]): void
   /** From here on nothing of the queue is sent, until it is connected again. */
   onDetached(queue: SessionQueue): void
 }
@@ -125,11 +127,13 @@ export class QueueFeeder {
   drain(queue: SessionQueue): void {
     const attachment = queue.attachment
     if (attachment === undefined || attachment.reading || this.closed) return
+    // What was dropped, or acknowledged over an earlier attachment, is not come to again.
+    attachment.next = Math.max(attachment.next, queue.base)
     const { volume } = this.owner
     const offsets: number[] = []
     const sequences: number[] = []
     const limit = Math.min(queue.end, queue.base + QUEUE_WINDOW)
-    for (let sequence = Math.max(attachment.next, queue.base); sequence < limit; sequence++) {
+    for (let sequence = attachment.next; sequence < limit; sequence++) {
       if (!this.isToBeSent(queue, sequence)) {
         if (offsets.length === 0) attachment.next = sequence + 1
         continue
@@ -153,7 +157,9 @@ export class QueueFeeder {
         this.drainAllLater()
         return
       }
-      for (let i = 0; i < messages.length; i++) this.send(queue, attachment, sequences[i]!, messages[i]!)
+      const expired = this.dropExpired(queue, sequences, messages)
+      if (expired.length > 0) this.owner.onExpired(queue, expired)
+      else for (let i = 0; i < messages.length; i++) this.send(queue, attachment, sequences[i]!, messages[i]!)
       this.drain(queue)
     })
   }
@@ -171,16 +177,26 @@ export class QueueFeeder {
     if (queue.acknowledge(sequence)) this.owner.onAcknowledged(queue)
   }
 
+  /** @returns their places. */
+  private dropExpired(queue: SessionQueue, sequences: readonly number[], messages: readonly FoundMessage[]): readonly number[] {
+    const expired: number[] = []
+    for (const [i, { ageMs, message }] of messages.entries()) {
+      const sequence = sequences[i]!
+      if (sequence <= queue.maybeSentUpTo || queue.isAcknowledged(sequence) || !isExpired(message, this.waitedMs(ageMs))) continue
+      this.host.reached('message expired in its queue')
+      if (queue.expire(sequence)) expired.push(sequence)
+    }
+    return expired
+  }
+
+  private waitedMs(ageMs: number): number {
+    return Math.max(0, Math.floor(this.owner.ageMs() - ageMs))
+  }
+
   private send(queue: SessionQueue, attachment: Attachment, sequence: number, { ageMs, message }: FoundMessage): void {
     attachment.next = sequence + 1
     if (queue.isAcknowledged(sequence) || queue.isReceived(sequence)) return
-    const waitedMs = Math.max(0, Math.floor(this.owner.ageMs() - ageMs))
-    if (sequence > queue.maybeSentUpTo && isExpired(message, waitedMs)) {
-      this.host.reached('message expired in its queue')
-      this.drop(queue, sequence)
-      return
-    }
-    const batch = new DeliveryBatch(this.shard, message, waitedMs)
+    const batch = new DeliveryBatch(this.shard, message, this.waitedMs(ageMs))
     batch.add(attachment, this.targetOf(queue, attachment, sequence))
     batch.send()
   }

@@ -51,7 +51,19 @@ describe('a session queue', () => {
 
 /** The queue after a checkpoint and a failover. */
 function restored(queue: SessionQueue): SessionQueue {
-  const empty = { ageMs: 0, fences: [], retained: [], segments: [], openFrom: 0, open: [], openEarliestMs: 0, openLatestMs: 0 }
+  const empty = {
+    ageMs: 0,
+    fences: [],
+    checkpoints: [],
+    retained: [],
+    segments: [],
+    openFrom: 0,
+    open: [],
+    openEarliestMs: 0,
+    openLatestMs: 0,
+    openOldestAgeMs: 0,
+    openNewestAgeMs: 0,
+  }
   const writer = new Writer().begin()
   topicCheckpoint.write(writer, { ...empty, queues: [queue.snapshot()] })
   return SessionQueue.restore(topicCheckpoint.read(new Reader(writer.finish())).queues[0]!)

@@ -24,6 +24,8 @@ export interface Attachment {
 }
 
 const COMPACT_AT = 1024
+/** More places than a queue gets between two backup points. */
+export const BEYOND_ANY_LOSS = 1 << 20
 /** Leaves offsets 50 bits. */
 const META = 8
 /** Above the QoS. */
@@ -50,6 +52,8 @@ export class SessionQueue {
   private beyond: Set<number> | undefined
   /** Places of QoS 2 messages that the subscriber has received (PUBREC) and not completed. */
   private received: Set<number> | undefined
+  /** Places that are done with as their messages expired unsent, where the log does not surely say so yet. */
+  private expired: Set<number> | undefined
   /** Places that came by a shared subscription. */
   private shared: Map<number, string> | undefined
   /** Places from `from` on were given by the record at `until`, not by that of their message. */
@@ -176,9 +180,42 @@ export class SessionQueue {
     return true
   }
 
+  /** The message expired before it was sent. @returns false where the place is done with already, or never was one. */
+  expire(sequence: number): boolean {
+    if (!this.acknowledge(sequence)) return false
+    this.expired ??= new Set()
+    this.expired.add(sequence)
+    return true
+  }
+
+  isExpired(sequence: number): boolean {
+    return this.expired?.has(sequence) === true
+  }
+
+  /** The log says it from now on. */
+  expiryLogged(sequence: number): void {
+    this.expired?.delete(sequence)
+    if (this.expired?.size === 0) this.expired = undefined
+  }
+
   /** Drops every place whose message lies before `offset`: its retention is over. */
   dropBefore(offset: number): void {
     while (this.base < this.end && this.offsetAt(this.base) < offset) this.acknowledge(this.base)
+  }
+
+  /**
+   * The log goes on from a backup point: places after it were given to messages that are lost, and proxies and subscribers know them. Whatever waits, or comes, gets a place beyond those,
+   * and is new to the subscriber; what it had received in part (PUBREC) is done with.
+   */
+  skipWhatIsLost(): void {
+    for (const sequence of this.receivedPlaces()) this.acknowledge(sequence)
+    const moved = <T>(places: Map<number, T> | undefined) =>
+      places && new Map([...places].map(([at, value]) => [at + BEYOND_ANY_LOSS, value]))
+    this.identifiers = moved(this.identifiers)
+    this.shared = moved(this.shared)
+    this.beyond = this.beyond && new Set([...this.beyond].map((place) => place + BEYOND_ANY_LOSS))
+    this.base += BEYOND_ANY_LOSS
+    if (this.hold !== undefined) this.hold = { from: this.hold.from + BEYOND_ANY_LOSS, until: this.hold.until }
   }
 
   /** Applies what was logged: all below `base` and the places `beyond` are acknowledged. */

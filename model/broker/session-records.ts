@@ -10,7 +10,7 @@ const opener = { proxy: utf8, bootId: u32, handle: u32 }
 const cleanup = { clientId: utf8, incarnation: u32, epoch: u32, topicShards: list(u16) }
 
 const sessionRecords = {
-  /** `will` replaces the one of the former connection. */
+  /** `will` replaces the one of the former connection. `sinceMs`: wall clock, for people. */
   opened: {
     type: 2,
     body: record({
@@ -21,6 +21,7 @@ const sessionRecords = {
       sessionPresent: bool,
       ...opener,
       will: optional(willField),
+      sinceMs: u53,
     }),
   },
   subscriptions: { type: 3, body: record({ clientId: utf8, version: u32, subscriptions: list(subscriptionField) }) },
@@ -80,6 +81,7 @@ export const sessionCheckpoint = record({
       sessionPresent: bool,
       ...opener,
       will: optional(willField),
+      sinceMs: u53,
       version: u32,
       subscriptions: list(subscriptionField),
       topicShards: list(u16),

@@ -71,6 +71,10 @@ class MemoryVolume {
     this.markOffset = offset
   }
 
+  trim(offset: number): void {
+    if (offset > this.markOffset) throw new Error('trimmed beyond the mark, from which the next owner replays')
+  }
+
   leaseValid(): boolean {
     return this.lease
   }

@@ -185,6 +185,49 @@ describe('a checkpoint of sessions', () => {
   })
 })
 
+describe('the log of a session shard', () => {
+  test('gets no longer, however often clients come and publish, also where a zone was dark meanwhile; what it says is all there', () => {
+    const CHECKPOINT_BYTES = 4000
+    const stage = new Stage({ settings: { broker: { checkpointBytes: CHECKPOINT_BYTES, segmentBytes: 4000 } } })
+    const { clientId, shard, topic } = apart(stage)
+    const sleeper = (() => {
+      for (let i = 0; ; i++) if (stage.sessionShardOf(`sleeper-${i}`) === shard) return `sleeper-${i}`
+    })()
+    const asleep = stage.connect({ clientId: sleeper, proxy: 2, ...keeping(36_000) })
+    stage.subscribe(asleep, [topic])
+    asleep.leave()
+    const comeAndPublish = (times: number): number => {
+      for (let i = 0; i < times; i++) {
+        const client = stage.connect({ clientId, proxy: 1, ...keeping(3600) })
+        for (let packet = 0; packet < 5; packet++) stage.publish(client, topic, `m${i} ${packet}`, 2)
+        client.leave()
+      }
+      stage.run(1000)
+      const { size, trimOffset } = stage.copyOf(shard)
+      return size - trimOffset
+    }
+    expect(comeAndPublish(40)).toBeLessThan(3 * CHECKPOINT_BYTES)
+    const trimmedBefore = stage.copyOf(shard).trimOffset
+    expect(trimmedBefore).toBeGreaterThan(CHECKPOINT_BYTES)
+    const heal = stage.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    expect(comeAndPublish(40)).toBeLessThan(3 * CHECKPOINT_BYTES)
+    expect(stage.copyOf(shard).trimOffset).toBeGreaterThan(2 * trimmedBefore - CHECKPOINT_BYTES)
+    heal()
+    stage.run(8000)
+    expect(stage.world.goals.get('copy skipped what was trimmed')).toBeGreaterThan(0)
+    // Of those that have it, one is the copy that had to skip.
+    stage.apply({ kind: 'power-loss', machines: ['volume-1'] })
+    stage.failOver(shard)
+    const publisher = stage.connect({ clientId, proxy: 3, ...keeping(3600) })
+    expect(publisher.connack?.sessionPresent).toBe(true)
+    stage.publish(publisher, topic, 'last', 2)
+    const back = stage.connect({ clientId: sleeper, proxy: 3, ...keeping(3600) })
+    expect(back.connack?.sessionPresent).toBe(true)
+    stage.until(() => back.messages.at(-1) === 'last', 'the last message')
+    expect(back.messages).toHaveLength(80 * 5 + 1)
+  })
+})
+
 describe('a will', () => {
   const bye = { topic: '', payload: Buffer.from('bye'), qos: 1, retain: false } as const
 

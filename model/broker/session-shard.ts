@@ -2,10 +2,10 @@
  * A session shard: which sessions exist, who holds each, what each subscribes to, which QoS 2 packet ids it has open, and its connection's will.
  *
  * Promises: every CONNECT gets an epoch greater than any before it in this shard, durably, before it is answered; and before that the former connection of the same
- * client has been silenced (`ProxyLeases`), so that after a CONNACK nothing leaves through the old connection. A session that is over is taken out of
- * every topic shard that may hold a queue for it, however often that has to be tried.
+ * client has been silenced (`Takeovers`), so that after a CONNACK nothing leaves through the old connection. A session that is over is taken out of every topic shard that may
+ * hold a queue for it, however often that has to be tried (`Outbox`).
  * A QoS 2 packet id means one message until it is released, over reconnects and failovers (`ReceivedIds`).
- * A will fires once its connection is lost and its delay or its session over, at most once, and is then sent until it is stored (`WillOutbox`). Only a will whose
+ * A will fires once its connection is lost and its delay or its session over, at most once, and is then sent until it is stored (`Outbox`). Only a will whose
  * connection is over by the log fires: a connection that a new owner still believes in has its will.
  * Age, not wall time, counts towards expiry and will delay; while nobody owns the shard no age passes, so a session may live longer than asked, never shorter, and
  * a will may come later.
@@ -15,19 +15,21 @@ import { emit } from '../events.ts'
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import type { ShardCounts } from '../shards.ts'
+import { RESTORED } from '../volume/log-record.ts'
 import type { Volume } from '../volume/volume.ts'
 import type { Link } from '../wire/link.ts'
 import type { Message, MessageOf } from '../wire/messages.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { peekMessage } from './message-index.ts'
 import { isSameAttempt, LostAttempts } from './open-attempts.ts'
+import { Outbox, type OutboxCaller } from './outbox.ts'
 import type { ProxyLeases } from './proxy-leases.ts'
-import { SessionCleanups } from './session-cleanups.ts'
+import { type EndedSession, endErrand, type FiredWill, willErrand } from './session-errands.ts'
+import { SessionQueries, type SessionQueriesOwner } from './session-queries.ts'
 import { appendSessionRecord, readSessionRecord, SESSION_CHECKPOINT, type SessionRecord, sessionCheckpoint } from './session-records.ts'
 import { expiryAgeMs, type Session, SessionTable, willAgeMs } from './session-table.ts'
 import type { Shard } from './shard.ts'
-import type { ShardCaller } from './shard-caller.ts'
-import { WillOutbox } from './will-outbox.ts'
+import { Takeovers } from './takeovers.ts'
 
 const SHORTEST_AGE_LOG_INTERVAL_MS = 5000
 const LONGEST_AGE_LOG_INTERVAL_MS = 60_000
@@ -40,18 +42,20 @@ interface Opening {
   readonly reply: Reply
 }
 
-export class SessionShard implements Shard {
+export class SessionShard implements Shard, SessionQueriesOwner {
   private readonly host: Host
   private readonly settings: ServiceSettings
   private readonly leases: Pick<ProxyLeases, 'silence' | 'remainingMs'>
-  private readonly table: SessionTable
-  private readonly cleanups: SessionCleanups
-  private readonly outbox: WillOutbox
+  readonly table: SessionTable
+  isServing = false
+  private readonly ended: Outbox<EndedSession>
+  private readonly firedWills: Outbox<FiredWill>
   private readonly checkpoints: Checkpoints<ReturnType<SessionTable['snapshot']>>
   private readonly opening = new Map<string, Opening>()
   private readonly lostAttempts: LostAttempts
+  private readonly takeovers: Takeovers
+  private readonly queries: SessionQueries
   private volume!: Volume
-  private serving = false
   private timer: Timer | undefined
   private timerAtAgeMs = Number.POSITIVE_INFINITY
   private ageBaseMs = 0
@@ -62,19 +66,24 @@ export class SessionShard implements Shard {
     counts: ShardCounts,
     settings: ServiceSettings,
     leases: Pick<ProxyLeases, 'silence' | 'remainingMs'>,
-    caller: Pick<ShardCaller, 'call' | 'refresh'>,
+    caller: OutboxCaller,
   ) {
     this.host = host
     this.settings = settings
     this.leases = leases
-    this.cleanups = new SessionCleanups(host, caller, (incarnation) => this.log({ name: 'cleaned', incarnation }))
-    this.outbox = new WillOutbox(host, counts, caller, ({ clientId, epoch }) => this.log({ name: 'willStored', clientId, epoch }))
-    this.table = new SessionTable(counts, this.cleanups, this.outbox)
+    const ended = endErrand(({ incarnation }) => this.log({ name: 'cleaned', incarnation }))
+    const willStored = willErrand(counts, ({ clientId, epoch }) => this.log({ name: 'willStored', clientId, epoch }))
+    this.ended = new Outbox(host, caller, ended)
+    this.firedWills = new Outbox(host, caller, willStored)
+    this.table = new SessionTable(counts, this.ended, this.firedWills)
     this.lostAttempts = new LostAttempts(host)
+    this.takeovers = new Takeovers(host, settings, leases)
+    this.queries = new SessionQueries(host, this, settings.console.requestTimeoutMs / 2)
     this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
       name: 'session shard',
       recordType: SESSION_CHECKPOINT,
       field: sessionCheckpoint,
+      isAllInState: true,
       snapshot: () => this.table.snapshot(Math.floor(this.ageMs())),
       restore: (state) => this.table.restore(state),
     })
@@ -82,28 +91,31 @@ export class SessionShard implements Shard {
 
   replay(_offset: number, type: number, _version: number, body: Buffer): void {
     if (this.checkpoints.replay(type, body)) return
+    if (type === RESTORED) this.table.skipWhatIsLost()
     const record = readSessionRecord(type, body)
     if (record !== undefined) this.table.apply(record)
   }
 
   serve(volume: Volume): void {
     this.volume = volume
-    this.serving = true
+    this.isServing = true
     this.ageBaseMs = this.table.ageMs
     this.servingSinceMs = this.host.nowMs()
+    this.takeovers.serve(volume.handedOver)
     this.checkpoints.attached(volume)
-    this.cleanups.start(volume)
-    this.outbox.start(volume)
+    this.ended.start(volume)
+    this.firedWills.start(volume)
     // A proxy that does not speak up for its clients within the time after which it would have closed them has lost them.
     this.host.setTimer(this.settings.proxy.unreachableCloseMs + this.settings.proxy.sessionLeaseMs, () => this.loseConnections(undefined))
     this.onAge()
   }
 
   close(): void {
-    this.serving = false
+    this.isServing = false
+    this.takeovers.close()
     this.timer?.cancel()
-    this.cleanups.stop()
-    this.outbox.stop()
+    this.ended.stop()
+    this.firedWills.stop()
     this.opening.clear()
   }
 
@@ -127,6 +139,12 @@ export class SessionShard implements Shard {
       case 'resumeSessions':
         this.resume(link, message, reply)
         break
+      case 'listSessions':
+        this.queries.list(message, reply)
+        break
+      case 'kickFromShard':
+        this.queries.kick(message, reply)
+        break
     }
     this.checkpoints.writeIfDue(this.volume)
   }
@@ -134,16 +152,16 @@ export class SessionShard implements Shard {
   onNotice(): void {}
 
   onLinkDown(link: Link): void {
-    if (!this.serving) return
+    if (!this.isServing) return
     this.host.setTimer(this.leases.remainingMs(link) + 1, () => this.loseConnections(link))
   }
 
   private ageMs(): number {
-    return this.serving ? this.ageBaseMs + this.host.nowMs() - this.servingSinceMs : this.table.ageMs
+    return this.isServing ? this.ageBaseMs + this.host.nowMs() - this.servingSinceMs : this.table.ageMs
   }
 
   /** Says so once all that was appended is durable. What changed nothing waits for nothing, so the word of an owner also needs its lease. */
-  private answer(reply: Reply, message: Message, notOwner: Message): void {
+  answer(reply: Reply, message: Message, notOwner: Message): void {
     this.volume.whenDurable(() => reply(this.volume.leaseValid() ? message : notOwner))
   }
 
@@ -174,18 +192,13 @@ export class SessionShard implements Shard {
       if (!isSameAttempt(waiting.request, opening.request)) waiting.reply(refusal('superseded'))
       return
     }
-    if (session === undefined || !session.connected || session.link === undefined) {
-      // What was due before this CONNECT is due in spite of it.
-      if (session?.connected === false) this.act(session)
-      this.finishOpen(clientId)
+    if (session !== undefined && this.takeovers.isDueFor(session)) {
+      this.takeovers.begin(session, () => this.finishOpen(clientId))
       return
     }
-    this.leases.silence(session.link, { clientId, epoch: session.epoch, handle: session.handle }, (by) => {
-      if (!this.serving) return
-      if (this.host.recording) emit(this.host, { kind: 'session-taken-over', clientId, epoch: session.epoch, by })
-      this.host.reached(by === 'kicked' ? 'session taken over by kick' : 'session taken over after the lease ended')
-      this.finishOpen(clientId)
-    })
+    // What was due before this CONNECT is due in spite of it.
+    if (session?.connected === false) this.act(session)
+    this.finishOpen(clientId)
   }
 
   private finishOpen(clientId: string): void {
@@ -197,7 +210,8 @@ export class SessionShard implements Shard {
     const epoch = this.table.lastEpoch + 1
     const incarnation = sessionPresent ? former.incarnation : epoch
     const { expirySeconds, proxy, bootId, handle, will } = request
-    this.log({ name: 'opened', clientId, epoch, incarnation, expirySeconds, sessionPresent, proxy, bootId, handle, will })
+    const sinceMs = Math.max(0, Math.floor(this.host.wallMs()))
+    this.log({ name: 'opened', clientId, epoch, incarnation, expirySeconds, sessionPresent, proxy, bootId, handle, will, sinceMs })
     const session = this.table.get(clientId)!
     session.link = link
     if (this.host.recording) emit(this.host, { kind: 'session-opened', clientId, epoch, proxy, sessionPresent })
@@ -319,7 +333,7 @@ export class SessionShard implements Shard {
 
   /** Connections on a link that is down, or those for which nobody has spoken up. */
   private loseConnections(link: Link | undefined): void {
-    if (!this.serving) return
+    if (!this.isServing) return
     for (const session of [...this.table.sessions.values()]) {
       if (session.connected && session.link === link) this.disconnect(session, session.expirySeconds, 'due')
     }

@@ -7,10 +7,10 @@
 import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import type { Link } from '../wire/link.ts'
 import type { StoredWill, Subscription } from '../wire/messages.ts'
+import type { Outbox } from './outbox.ts'
 import { ReceivedIds } from './received-ids.ts'
-import type { SessionCleanups } from './session-cleanups.ts'
+import type { EndedSession, FiredWill } from './session-errands.ts'
 import type { SessionCheckpoint, SessionRecord, SessionRecordOf } from './session-records.ts'
-import type { WillOutbox } from './will-outbox.ts'
 
 /** Session Expiry Interval of a session that does not expire [MQTT-3.1.2.11.2]. */
 const NEVER_EXPIRES = 0xffff_ffff
@@ -23,6 +23,8 @@ export interface Session {
   proxy: string
   bootId: number
   handle: number
+  /** Wall clock when the connection of `epoch` was opened. */
+  sinceMs: number
   /** What the last open answered. */
   sessionPresent: boolean
   /** Of the connection of `epoch`, neither discarded nor fired. */
@@ -61,13 +63,13 @@ export class SessionTable {
   ageMs = 0
   readonly sessions = new Map<string, Session>()
   private readonly counts: ShardCounts
-  private readonly cleanups: SessionCleanups
-  private readonly outbox: WillOutbox
+  private readonly ended: Outbox<EndedSession>
+  private readonly firedWills: Outbox<FiredWill>
 
-  constructor(counts: ShardCounts, cleanups: SessionCleanups, outbox: WillOutbox) {
+  constructor(counts: ShardCounts, ended: Outbox<EndedSession>, firedWills: Outbox<FiredWill>) {
     this.counts = counts
-    this.cleanups = cleanups
-    this.outbox = outbox
+    this.ended = ended
+    this.firedWills = firedWills
   }
 
   get(clientId: string): Session | undefined {
@@ -80,17 +82,17 @@ export class SessionTable {
         this.opened(record)
         return
       case 'cleaned':
-        this.cleanups.done(record.incarnation)
+        this.ended.done(record.incarnation)
         return
       case 'willStored':
-        this.outbox.done(record.clientId, record.epoch)
+        this.firedWills.done(record.epoch)
         return
       case 'aged':
         this.ageMs = Math.max(this.ageMs, record.ageMs)
         return
       case 'ended':
         this.sessions.delete(record.clientId)
-        this.cleanups.add(record)
+        this.ended.add(record)
         return
     }
     const session = this.sessions.get(record.clientId)
@@ -117,14 +119,23 @@ export class SessionTable {
         return
       case 'willFired':
         if (session.will === undefined) return
-        this.outbox.add({ clientId: record.clientId, epoch: record.epoch, message: session.will.message })
+        this.firedWills.add({ clientId: record.clientId, epoch: record.epoch, message: session.will.message })
         session.will = undefined
         return
     }
   }
 
+  /**
+   * The log goes on from a backup point, and epochs and message ids given after it are known elsewhere: fences of topic shards refuse older epochs, and take a known message id for
+   * a repetition. So the next ones are beyond whatever can have been given meanwhile.
+   */
+  skipWhatIsLost(): void {
+    this.lastEpoch += BEYOND_ANY_LOSS
+    this.lastMessageId += BEYOND_ANY_LOSS
+  }
+
   private opened(record: SessionRecordOf<'opened'>): void {
-    const { clientId, incarnation, epoch, expirySeconds, sessionPresent, proxy, bootId, handle, will } = record
+    const { clientId, incarnation, epoch, expirySeconds, sessionPresent, proxy, bootId, handle, will, sinceMs } = record
     this.lastEpoch = Math.max(this.lastEpoch, epoch)
     const session = this.sessions.get(clientId)
     if (session === undefined || session.incarnation !== incarnation) {
@@ -136,6 +147,7 @@ export class SessionTable {
         proxy,
         bootId,
         handle,
+        sinceMs,
         sessionPresent,
         will: kept(will),
         version: 0,
@@ -155,6 +167,7 @@ export class SessionTable {
     session.proxy = proxy
     session.bootId = bootId
     session.handle = handle
+    session.sinceMs = sinceMs
     session.will = kept(will)
     session.connected = true
     session.link = undefined
@@ -177,8 +190,8 @@ export class SessionTable {
       lastEpoch: this.lastEpoch,
       lastMessageId: this.lastMessageId,
       sessions: [...this.sessions.values()].map((session) => ({ ...session, ...(session.received?.snapshot() ?? NO_IDS) })),
-      cleanups: this.cleanups.snapshot(),
-      firedWills: this.outbox.snapshot(),
+      cleanups: this.ended.snapshot(),
+      firedWills: this.firedWills.snapshot(),
     }
   }
 
@@ -190,8 +203,8 @@ export class SessionTable {
       const received = allocatedIds === 0 ? undefined : new ReceivedIds(allocatedIds, openIds)
       this.sessions.set(session.clientId, { ...session, will: kept(session.will), link: undefined, received })
     }
-    for (const cleanup of state.cleanups) this.cleanups.add(cleanup)
-    for (const will of state.firedWills) this.outbox.add(will)
+    for (const cleanup of state.cleanups) this.ended.add(cleanup)
+    for (const will of state.firedWills) this.firedWills.add(will)
   }
 }
 
@@ -199,5 +212,8 @@ export class SessionTable {
 function kept(will: StoredWill | undefined): StoredWill | undefined {
   return will && { delaySeconds: will.delaySeconds, message: Buffer.from(will.message) }
 }
+
+/** More than are given between two backup points; an epoch is four bytes wide, and bears some thousand restores. */
+const BEYOND_ANY_LOSS = 1 << 20
 
 const NO_IDS = { allocatedIds: 0, openIds: [] } as const

@@ -57,11 +57,11 @@ export class LogInMemory {
 
   read(offset: number, length: number, done: (bytes: Buffer | undefined) => void): void {
     this.reads++
-    if (offset < this.trimOffset || offset >= this.endOffset) {
+    if (offset < this.trimOffset || offset >= this.durableOffset) {
       done(undefined)
       return
     }
-    const bytes = this.bytes.subarray(offset, Math.min(this.endOffset, offset + length))
+    const bytes = this.bytes.subarray(offset, Math.min(this.durableOffset, offset + length))
     done(bytes.subarray(0, scanRecords(bytes, 0).end))
   }
 
@@ -152,7 +152,7 @@ export interface Delivered {
 /** A proxy's link, and what came over it. */
 export class StageLink {
   readonly generation = 1
-  readonly up = true
+  up = true
   readonly delivered = new Map<number, Delivered[]>()
   readonly released = new Map<number, number[]>()
 
@@ -306,7 +306,10 @@ export class ShardStage {
     const { epoch = 1, incarnation = 1, touched = [] } = about
     const version = about.version ?? (this.versions.get(clientId) ?? 0) + 1
     this.versions.set(clientId, version)
-    return this.ask({ name: 'attach', shard: 0, clientId, incarnation, epoch, version, handle, subscriptions, touched }, link)
+    return this.ask(
+      { name: 'attach', shard: 0, sessions: [{ clientId, incarnation, epoch, version, handle, subscriptions, touched }] },
+      link,
+    )
   }
 
   detach(link: StageLink, clientId: string, handle: number, epoch = 1): void {
@@ -317,8 +320,16 @@ export class ShardStage {
     this.shard.onNotice(link.asLink, { name: 'acknowledge', shard: 0, places: sequences.map((sequence) => ({ handle, sequence })) })
   }
 
+  expired(link: StageLink, handle: number, ...sequences: readonly number[]): void {
+    this.shard.onNotice(link.asLink, { name: 'expired', shard: 0, places: sequences.map((sequence) => ({ handle, sequence })) })
+  }
+
   received(link: StageLink, handle: number, ...sequences: readonly number[]): void {
     this.shard.onNotice(link.asLink, { name: 'received', shard: 0, places: sequences.map((sequence) => ({ handle, sequence })) })
+  }
+
+  trace(offset: number, link = new StageLink()): { answer: MessageOf<'messageTraced'> | undefined } {
+    return this.ask({ name: 'traceMessage', shard: 0, offset }, link)
   }
 
   endSession(clientId: string, incarnation = 1): void {

@@ -1,9 +1,12 @@
 /**
- * What a topic shard does once a minute: forgets idle publishers, trims what is older than the retention, and says how old the shard is where no message has said so.
+ * What a topic shard does once a minute: forgets idle publishers, finishes a segment that is old enough, trims those that are past the retention, and says how old the shard is where no
+ * message has said so.
  *
+ * The log can only be trimmed up to a checkpoint. On a busy shard there is one by then; a quiet one writes one for it, when all that stands before the last one is past.
  * What is retained outlives the log that it stands in: it is written again at the end before the log is trimmed.
  */
 import type { Host, Timer } from '../host.ts'
+import type { ServiceSettings } from '../settings.ts'
 import type { Volume } from '../volume/volume.ts'
 import { type MessageHead, peekMessage, readMessages } from './message-index.ts'
 import { type AgedRecord, agedRecord, type MessageRecord, RECORD_VERSION, topicRecordType } from './topic-records.ts'
@@ -16,6 +19,8 @@ export interface HousekeepingOwner {
   ageMs(): number
   /** Logs a message for the register of its topic alone. */
   retain(message: Pick<MessageRecord, 'epoch' | 'ageMs' | 'storedAtMs' | 'message'>, head: MessageHead): void
+  /** What stands in the log so far is to be in a checkpoint. */
+  writeCheckpoint(): void
   /** The log begins later now, and queues with it. */
   onTrimmed(): void
 }
@@ -28,17 +33,18 @@ const CARRIED_BYTES = 4 << 20
 export class TopicHousekeeping {
   private readonly host: Host
   private readonly owner: HousekeepingOwner
-  private readonly retentionMs: number
+  private readonly settings: ServiceSettings['broker']
   private timer: Timer | undefined
 
-  constructor(host: Host, owner: HousekeepingOwner, retentionMs: number) {
+  constructor(host: Host, owner: HousekeepingOwner, settings: ServiceSettings['broker']) {
     this.host = host
     this.owner = owner
-    this.retentionMs = retentionMs
+    this.settings = settings
   }
 
+  /** At full minutes of the shard's age, whoever owns it: a shard that moves again and again would else never come round to it. */
   start(): void {
-    this.timer = this.host.setTimer(INTERVAL_MS, () => {
+    this.timer = this.host.setTimer(INTERVAL_MS - (this.owner.ageMs() % INTERVAL_MS), () => {
       this.keepHouse()
       this.start()
     })
@@ -48,12 +54,21 @@ export class TopicHousekeeping {
     this.timer?.cancel()
   }
 
+  finishSegmentIfDue(): void {
+    const { volume, state } = this.owner
+    state.index.sealIfDue(volume, this.owner.ageMs(), this.settings.segmentAgeMs)
+  }
+
   private keepHouse(): void {
     const { volume, state } = this.owner
+    const { retentionMs } = this.settings
     const ageMs = this.owner.ageMs()
     if (ageMs - state.ageMs >= INTERVAL_MS) this.logAge({ ageMs: Math.floor(ageMs) })
-    state.fences.forgetIdle(ageMs, this.retentionMs, (clientId) => state.queues.has(clientId))
-    const keepFrom = Math.min(state.index.expire(ageMs, this.retentionMs), volume.markOffset)
+    state.fences.forgetIdle(ageMs, retentionMs, (clientId) => state.queues.has(clientId))
+    this.finishSegmentIfDue()
+    const expired = state.index.expire(ageMs, retentionMs)
+    if (expired > volume.markOffset) this.owner.writeCheckpoint()
+    const keepFrom = Math.min(expired, volume.markOffset)
     if (keepFrom > volume.trimOffset) this.carryRetained(keepFrom, () => this.trim(keepFrom))
   }
 

@@ -15,6 +15,7 @@ export const topicRecordType = {
   received: 9,
   absent: 10,
   aged: 11,
+  expired: 12,
 } as const
 
 /**
@@ -77,12 +78,16 @@ export const sessionRemovedRecord = record({
 })
 export type SessionRemovedRecord = Value<typeof sessionRemovedRecord>
 
-/** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. */
-export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })) })
+/** QoS 2 messages that subscribers have said to have received (PUBREC): they get PUBREL from now on, never the message again. `atMs`: wall clock, for traces. */
+export const receivedRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })), atMs: u53 })
 export type ReceivedRecord = Value<typeof receivedRecord>
 
-/** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. */
-export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })) })
+/** How far subscribers have acknowledged: everything below `base`, and the places in `beyond`. `atMs`: wall clock, for traces. */
+export const positionsRecord = record({ positions: list(record({ clientId: utf8, base: u53, beyond: list(u53) })), atMs: u53 })
+
+/** Places of messages that expired before they were sent: they are done with, and nobody had them. `atMs`: wall clock, for traces. Stands before the position that counts them in. */
+export const expiredRecord = record({ places: list(record({ clientId: utf8, sequence: u53 })), atMs: u53 })
+export type ExpiredRecord = Value<typeof expiredRecord>
 
 /** Sessions without connection: places from `from` on have not been sent to them. 0: connected again, from here on anything may have been. */
 export const absentRecord = record({ sessions: list(record({ clientId: utf8, from: u53 })) })
@@ -101,7 +106,7 @@ export const segmentIndexRecord = record({
   toOffset: u53,
   earliestMs: u53,
   latestMs: u53,
-  sealedAgeMs: u53,
+  newestAgeMs: u53,
   topics: list(record({ topic: utf8, offsets: list(u53) })),
 })
 
@@ -138,11 +143,15 @@ export const topicCheckpoint = record({
   ),
   retained: list(record({ topic: utf8, offset: u53, publisher: utf8, epoch: u32, qos: u8 })),
   segments: list(
-    record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, sealedAgeMs: u53, indexOffset: u53, indexLength: u32 }),
+    record({ fromOffset: u53, toOffset: u53, earliestMs: u53, latestMs: u53, newestAgeMs: u53, indexOffset: u53, indexLength: u32 }),
   ),
   openFrom: u53,
   open: list(record({ topic: utf8, offsets: list(u53) })),
   openEarliestMs: u53,
   openLatestMs: u53,
+  openOldestAgeMs: u53,
+  openNewestAgeMs: u53,
+  /** Where some of the checkpoints in the log begin, this one last. */
+  checkpoints: list(u53),
 })
 export type TopicCheckpoint = Value<typeof topicCheckpoint>

@@ -372,6 +372,33 @@ describe('message expiry', () => {
     expect(returned(stage)).toMatchObject([{ text: 'long', waitedMs: 10_000, flags: 0 }])
   })
 
+  test('is in the log before anything behind it leaves, so that no later owner takes it for sent and sends it after all, out of order [MQTT-4.6.0-6]', () => {
+    const stage = expiring()
+    stage.host.run(10_000)
+    stage.log.held = true
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch: 2 })
+    // That somebody is connected again.
+    stage.log.sync()
+    expect(stage.host.goals.get('message expired in its queue')).toBe(1)
+    expect(link.texts(1)).toEqual([])
+    stage.log.sync()
+    expect(link.texts(1)).toEqual(['long'])
+    stage.newOwner()
+    stage.log.held = false
+    expect(returned(stage, 3)).toMatchObject([{ text: 'long', flags: deliveryFlag.dup }])
+  })
+
+  test('of all that waited leaves the way free for what comes', () => {
+    const stage = expiring()
+    stage.host.run(100_000)
+    const link = new StageLink()
+    stage.attach(link, 's', 1, [subscription('t')], { epoch: 2 })
+    expect(link.texts(1)).toEqual([])
+    stage.publish('p', { topic: 't', text: 'next' })
+    expect(link.texts(1)).toEqual(['next'])
+  })
+
   test('counts the age of the message, not the clock on the wall, over a failover too [MQTT-3.3.2-5]', () => {
     const stage = expiring()
     stage.host.wallOffsetMs += 1_000_000
@@ -541,5 +568,109 @@ describe('a new owner', () => {
       ),
       { numRuns: 200 },
     )
+  })
+})
+
+describe('a trickle of messages', () => {
+  const EVERY_MS = 600_000
+  const HOUR_MS = 3_600_000
+
+  /** A message every ten minutes, each with the time of its publication as its text. */
+  function trickle(hours: number, settings: ConstructorParameters<typeof ShardStage>[0] = {}): ShardStage {
+    const stage = new ShardStage(settings)
+    for (const untilMs = hours * HOUR_MS; stage.host.nowMs() < untilMs; stage.host.run(EVERY_MS))
+      stage.publish('p', { topic: 'a', text: `${stage.host.nowMs()}` })
+    return stage
+  }
+
+  /** How old the oldest message is that is still there; nothing behind it may be missing. */
+  function oldestKeptMs(stage: ShardStage): number {
+    const times = stage.stored('a').map(Number)
+    expect(times).toEqual(times.map((_, i) => times[0]! + i * EVERY_MS))
+    return stage.host.nowMs() - times[0]!
+  }
+
+  test('is kept for three days and given up within an hour and a minute of that, though no segment of it ever gets long', () => {
+    const stage = trickle(80)
+    const keptMs = oldestKeptMs(stage)
+    expect(keptMs).toBeGreaterThanOrEqual(72 * HOUR_MS)
+    expect(keptMs).toBeLessThanOrEqual(73 * HOUR_MS + 60_000)
+    stage.newOwner()
+    expect(oldestKeptMs(stage)).toBe(keptMs)
+  })
+
+  test('is kept for as long as is set', () => {
+    const keptMs = oldestKeptMs(trickle(20, { retentionMs: 5 * HOUR_MS, segmentAgeMs: 2 * HOUR_MS }))
+    expect(keptMs).toBeGreaterThanOrEqual(5 * HOUR_MS)
+    expect(keptMs).toBeLessThanOrEqual(7 * HOUR_MS + 60_000)
+  })
+
+  test('leaves a log that is no longer than what is kept, however long it goes on', () => {
+    const lengths = [80, 160, 240].map((hours) => {
+      const { log } = trickle(hours)
+      return log.endOffset - log.trimOffset
+    })
+    expect(Math.max(...lengths)).toBeLessThan(1.2 * lengths[0]!)
+  })
+})
+
+describe('a shard that stores no message', () => {
+  const DAY_MS = 24 * 3_600_000
+
+  /** What a new subscriber gets of it. */
+  function retainedOf(stage: ShardStage, topic: string): readonly string[] {
+    const link = new StageLink()
+    stage.attach(link, `reader ${stage.host.nowMs()}`, 99, [subscription(topic)], { touched: [topic] })
+    return link.texts(99)
+  }
+
+  /** A client that comes and goes every hour, and subscribes to something else each time. @returns how long the log is after each day. */
+  function comeAndGo(stage: ShardStage, days: number): readonly number[] {
+    let handle = 0
+    return Array.from({ length: days }, () => {
+      for (let hour = 0; hour < 24; hour++) {
+        const link = new StageLink()
+        const epoch = ++handle
+        stage.attach(link, 'c', handle, [subscription(`other/${hour}`)], { epoch })
+        stage.host.run(1_800_000)
+        stage.detach(link, 'c', handle, epoch)
+        stage.host.run(1_800_000)
+      }
+      return stage.log.endOffset - stage.log.trimOffset
+    })
+  }
+
+  test('has a log that is no longer than what three days put into it, and knows all that it said', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'kept', text: 'of the first day', retain: true })
+    const away = new StageLink()
+    stage.attach(away, 'away', 1, [subscription('a')])
+    stage.detach(away, 'away', 1)
+    const lengths = comeAndGo(stage, 14)
+    expect(Math.max(...lengths)).toBeLessThan(1.2 * lengths[3]!)
+    stage.newOwner()
+    expect(retainedOf(stage, 'kept')).toEqual(['of the first day'])
+    stage.publish('p', { topic: 'a', text: 'wanted' }, { epoch: 2 })
+    const back = new StageLink()
+    stage.attach(back, 'away', 2, [subscription('a')], { epoch: 2 })
+    expect(back.texts(2)).toEqual(['wanted'])
+    expect(stage.stored('a')).toEqual(['wanted'])
+  })
+
+  test('keeps what waits of a retained message for as long as any message that waits', () => {
+    const stage = new ShardStage()
+    stage.publish('p', { topic: 'kept', text: 'retained', retain: true })
+    stage.host.run(4 * DAY_MS)
+    expect(stage.stored('kept')).toEqual([])
+    const gone = new StageLink()
+    stage.attach(gone, 's', 1, [subscription('kept')], { touched: ['kept'] })
+    expect(gone.texts(1)).toEqual(['retained'])
+    stage.detach(gone, 's', 1)
+    const lengths = comeAndGo(stage, 1)
+    stage.newOwner()
+    const back = new StageLink()
+    stage.attach(back, 's', 2, [subscription('kept')], { epoch: 2 })
+    expect(back.texts(2)).toEqual(['retained'])
+    expect(lengths[0]).toBeLessThan(stage.log.endOffset)
   })
 })

@@ -33,11 +33,17 @@ import {
   topicRecordType,
 } from './topic-records.ts'
 import { identifiersOf, TopicState } from './topic-state.ts'
+import { TraceDesk, type TraceDeskOwner } from './trace-desk.ts'
 
 type Chosen = MessageRecord['chosen']
 const NOBODY: Chosen = []
+const NO_BYTES = Buffer.alloc(0)
 
-export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner {
+type SessionAttach = MessageOf<'attach'>['sessions'][number]
+type SessionAttached = MessageOf<'attached'>['sessions'][number]
+const FENCED: SessionAttached = { outcome: 'fenced', queueEnd: 0 }
+
+export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, HousekeepingOwner, TraceDeskOwner {
   volume!: Volume
   readonly state = new TopicState()
   isServing = false
@@ -46,6 +52,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
   private readonly feeder: QueueFeeder
   private readonly journal: QueueJournal
   private readonly housekeeping: TopicHousekeeping
+  private readonly traces: TraceDesk
   private readonly checkpoints: Checkpoints<TopicCheckpoint>
   private ageBaseMs = 0
   private servingSinceMs = 0
@@ -57,12 +64,17 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.shard = shard
     this.feeder = new QueueFeeder(host, shard, this)
     this.journal = new QueueJournal(host, this)
-    this.housekeeping = new TopicHousekeeping(host, this, settings.broker.retentionMs)
+    this.housekeeping = new TopicHousekeeping(host, this, settings.broker)
+    this.traces = new TraceDesk(host, this)
     this.checkpoints = new Checkpoints(host, settings.broker.checkpointBytes, {
       name: 'topic shard',
       recordType: topicRecordType.checkpoint,
       field: topicCheckpoint,
-      snapshot: () => this.state.snapshot(this.ageMs()),
+      isAllInState: false,
+      snapshot: () => {
+        this.journal.logExpired()
+        return this.state.snapshot(this.ageMs(), this.volume.endOffset)
+      },
       restore: (checkpoint) => this.state.restore(checkpoint),
     })
   }
@@ -86,6 +98,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.journal.close()
     this.housekeeping.close()
     this.feeder.close()
+    this.traces.close()
   }
 
   onRequest(link: Link, message: Message, reply: (message: Message) => void): void {
@@ -105,6 +118,9 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       case 'queryMessages':
         this.query(message, reply)
         break
+      case 'traceMessage':
+        this.trace(link, message, reply)
+        break
     }
   }
 
@@ -115,6 +131,9 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
         break
       case 'acknowledge':
         this.acknowledge(link, message)
+        break
+      case 'expired':
+        this.expired(link, message)
         break
       case 'received':
         this.received(link, message)
@@ -170,6 +189,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     publication: Pick<MessageRecord, 'epoch' | 'sequence' | 'messageId' | 'openFrom' | 'message'>,
     reply: (message: Message) => void,
   ): void {
+    this.housekeeping.finishSegmentIfDue()
     const { epoch, sequence, messageId, openFrom, message } = publication
     const head = peekMessage(message)
     this.host.work('record', 1)
@@ -184,12 +204,16 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       reply({ name: 'published', outcome: 'stored', offset, matched })
       if (matched) this.push(offset, message, head, matches, chosen)
     })
-    this.state.index.sealIfFull(this.volume, this.ageMs())
     this.checkpoints.writeIfDue(this.volume)
   }
 
   private stamp(): { ageMs: number; storedAtMs: number } {
-    return { ageMs: Math.floor(this.ageMs()), storedAtMs: Math.max(0, Math.floor(this.host.wallMs())) }
+    return { ageMs: Math.floor(this.ageMs()), storedAtMs: this.wallMs() }
+  }
+
+  /** For people who read traces; nothing is decided by it. */
+  wallMs(): number {
+    return Math.max(0, Math.floor(this.host.wallMs()))
   }
 
   /**
@@ -260,12 +284,23 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     this.journal.onAcknowledged(queue)
   }
 
+  onExpired(queue: SessionQueue, places: readonly number[]): void {
+    this.journal.onExpired(queue, places)
+    this.volume.whenDurable(() => {
+      if (this.isServing) this.feeder.drain(queue)
+    })
+  }
+
   onDetached(queue: SessionQueue): void {
     this.journal.onDetached(queue)
   }
 
   onLogged(): void {
     this.checkpoints.writeIfDue(this.volume)
+  }
+
+  writeCheckpoint(): void {
+    this.checkpoints.write(this.volume)
   }
 
   onTrimmed(): void {
@@ -283,6 +318,16 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
     }
   }
 
+  /** At the proxy, where it waited for room. */
+  private expired(link: Link, notice: MessageOf<'expired'>): void {
+    for (const { handle, sequence } of notice.places) {
+      const queue = this.feeder.queueAt(link, handle)
+      if (queue === undefined || !queue.expire(sequence)) continue
+      this.journal.onExpiredAtProxy(queue, sequence)
+      this.feeder.drain(queue)
+    }
+  }
+
   /** PUBREC: from PUBREL on the subscriber may take the packet id for another message, so this has to be durable first. */
   private received(link: Link, notice: MessageOf<'received'>): void {
     const attached = notice.places.filter(({ handle }) => this.feeder.queueAt(link, handle) !== undefined)
@@ -293,8 +338,9 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       .map(({ queue: { clientId }, sequence }) => ({ clientId, sequence }))
     if (places.length > 0) {
       this.host.work('record', 1)
-      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, { places }))
-      this.state.applyReceived({ places })
+      const record = { places, atMs: this.wallMs() }
+      this.volume.append(topicRecordType.received, RECORD_VERSION, (writer) => receivedRecord.write(writer, record))
+      this.state.applyReceived(record)
     }
     const { generation } = link
     this.volume.whenDurable(() => {
@@ -306,38 +352,47 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
 
   // Sessions
 
-  private attach(link: Link, request: MessageOf<'attach'>, reply: (message: Message) => void): void {
-    const { clientId, incarnation, epoch, version } = request
-    const fence = this.state.fences.raise(clientId, epoch, this.ageMs())
-    const known = this.state.queues.get(clientId)
-    if (fence === undefined || incarnation <= fence.endedIncarnation || (known !== undefined && known.incarnation > incarnation)) {
-      reply({ name: 'attached', outcome: 'fenced', queueEnd: 0 })
-      return
-    }
-    if (known !== undefined && known.incarnation < incarnation) this.removeSession(clientId, known.incarnation)
-    const queue = this.state.queues.get(clientId)
-    const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
-    if (newer && (queue !== undefined || request.subscriptions.length > 0)) this.adopt(request, queue)
-    const adopted = this.state.queues.get(clientId)
-    if (adopted !== undefined) this.journal.onAttaching(adopted)
+  private attach(link: Link, { sessions }: MessageOf<'attach'>, reply: (message: Message) => void): void {
+    const admitted = sessions.map((session) => this.admit(session))
     this.volume.whenDurable(() => {
       if (!this.isServing) return
       // What changed nothing waited for nothing, so the word of an owner also needs its lease.
       if (!this.volume.leaseValid()) {
-        reply({ name: 'attached', outcome: 'not-owner', queueEnd: 0 })
+        reply({ name: 'attached', outcome: 'not-owner', sessions: [] })
         return
       }
-      // A newer attach of the same session may have come while this one was being made durable.
-      if (adopted !== undefined && this.state.queues.get(clientId) === adopted && this.state.fences.get(clientId)?.epoch === epoch) {
-        this.feeder.connect(adopted, link, request.handle)
-      }
-      reply({ name: 'attached', outcome: 'done', queueEnd: adopted?.end ?? 0 })
+      const answers = sessions.map(({ clientId, epoch, handle }, at): SessionAttached => {
+        const queue = admitted[at]
+        if (queue === 'fenced') return FENCED
+        // A newer attach of the same session may have come while this one was being made durable.
+        if (queue !== undefined && this.state.queues.get(clientId) === queue && this.state.fences.get(clientId)?.epoch === epoch) {
+          this.feeder.connect(queue, link, handle)
+        }
+        return { outcome: 'done', queueEnd: queue?.end ?? 0 }
+      })
+      reply({ name: 'attached', outcome: 'done', sessions: answers })
     })
   }
 
-  private adopt(request: MessageOf<'attach'>, queue: SessionQueue | undefined): void {
-    const { clientId, incarnation, epoch, version, subscriptions } = request
-    const sendRetained = retainedDue(request, queue)
+  /** @returns the session's queue, if it has one here; written, but perhaps not durable yet. */
+  private admit(session: SessionAttach): SessionQueue | undefined | 'fenced' {
+    const { clientId, incarnation, epoch, version } = session
+    const fence = this.state.fences.raise(clientId, epoch, this.ageMs())
+    const known = this.state.queues.get(clientId)
+    if (fence === undefined || incarnation <= fence.endedIncarnation || (known !== undefined && known.incarnation > incarnation))
+      return 'fenced'
+    if (known !== undefined && known.incarnation < incarnation) this.removeSession(clientId, known.incarnation)
+    const queue = this.state.queues.get(clientId)
+    const newer = queue === undefined || epoch > queue.epoch || (epoch === queue.epoch && version > queue.version)
+    if (newer && (queue !== undefined || session.subscriptions.length > 0)) this.adopt(session, queue)
+    const admitted = this.state.queues.get(clientId)
+    if (admitted !== undefined) this.journal.onAttaching(admitted)
+    return admitted
+  }
+
+  private adopt(session: SessionAttach, queue: SessionQueue | undefined): void {
+    const { clientId, incarnation, epoch, version, subscriptions } = session
+    const sendRetained = retainedDue(session, queue)
     if (sendRetained.length === 0 && queue?.hasSubscriptions(subscriptions)) {
       queue.epoch = epoch
       queue.version = version
@@ -398,6 +453,20 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
       else reply({ name: 'messagesFound', outcome: 'found', messages: found.messages, more: found.more })
     })
   }
+
+  private trace(link: Link, { offset }: MessageOf<'traceMessage'>, reply: (message: MessageOf<'messageTraced'>) => void): void {
+    const nothing = (outcome: 'none' | 'not-owner') =>
+      reply({ name: 'messageTraced', outcome, storedAtMs: 0, message: NO_BYTES, isWhole: false, deliveries: [] })
+    if (!this.volume.leaseValid()) {
+      nothing('not-owner')
+      return
+    }
+    this.traces.ask(link, offset, (trace) => {
+      if (!this.isServing || !this.volume.leaseValid() || trace === 'unreadable') nothing('not-owner')
+      else if (trace === 'none') nothing('none')
+      else reply({ name: 'messageTraced', outcome: 'found', ...trace })
+    })
+  }
 }
 
 /**
@@ -405,7 +474,7 @@ export class TopicShard implements Shard, QueueFeederOwner, QueueJournalOwner, H
  * MQTT-3.3.1-11]; a shared one gets none (section 4.8.2). Whether it existed is this shard's to say: the session's list is written before the shards answer, so that a
  * subscription may stand there whose SUBSCRIBE was cut off before this shard heard of it.
  */
-function retainedDue({ subscriptions, touched }: MessageOf<'attach'>, queue: SessionQueue | undefined): readonly string[] {
+function retainedDue({ subscriptions, touched }: SessionAttach, queue: SessionQueue | undefined): readonly string[] {
   const isKnown = (filter: string) => queue?.subscriptions.some((known) => known.filter === filter) === true
   return subscriptions
     .filter(({ filter, retainHandling }) => (retainHandling === 0 ? touched.includes(filter) : retainHandling === 1 && !isKnown(filter)))

@@ -5,7 +5,7 @@
  *
  * Who is connected is not the log's to know: the feeder sets a queue's attachment.
  */
-import { RECORD_BODY_OFFSET } from '../volume/log-record.ts'
+import { RECORD_BODY_OFFSET, RESTORED } from '../volume/log-record.ts'
 import { Reader } from '../wire/codec.ts'
 import type { Subscription } from '../wire/messages.ts'
 import { parseShared } from '../wire/topic.ts'
@@ -20,6 +20,8 @@ import {
   type AgedRecord,
   absentRecord,
   agedRecord,
+  type ExpiredRecord,
+  expiredRecord,
   type MessageRecord,
   messageRecord,
   positionsRecord,
@@ -33,6 +35,8 @@ import {
   type TopicCheckpoint,
   topicRecordType,
 } from './topic-records.ts'
+
+const KEPT_CHECKPOINTS = 128
 
 export interface Member {
   readonly queue: SessionQueue
@@ -48,6 +52,8 @@ export class TopicState {
   readonly groups = new SharedGroups()
   readonly retained = new RetainedRegister()
   readonly index = new MessageIndex()
+  /** Where checkpoints begin, ascending: a trace starts from one. */
+  checkpoints: readonly number[] = []
 
   /** One record of the log. Checkpoints are not among them. */
   replay(offset: number, type: number, body: Buffer): void {
@@ -77,6 +83,12 @@ export class TopicState {
           this.queues.get(clientId)?.restorePosition(base, beyond)
         }
         break
+      case topicRecordType.expired:
+        this.applyExpired(expiredRecord.read(reader))
+        break
+      case RESTORED:
+        for (const queue of this.queues.values()) queue.skipWhatIsLost()
+        break
       case topicRecordType.absent:
         this.applyAbsent(absentRecord.read(reader))
         break
@@ -100,7 +112,7 @@ export class TopicState {
       if (fence !== undefined) fence.sequence = sequence
       if (messageId > 0) rememberMessageId(this.fences.of(publisher, ageMs), messageId, record.openFrom)
     }
-    this.index.add(topic, offset, record.storedAtMs)
+    this.index.add(topic, offset, record)
     if (retain) this.applyRetained(offset, record, head)
     const matches = this.subscriptions.match(topic)
     for (const match of matches) {
@@ -179,6 +191,10 @@ export class TopicState {
     for (const { clientId, sequence } of places) this.queues.get(clientId)?.receive(sequence)
   }
 
+  private applyExpired({ places }: ExpiredRecord): void {
+    for (const { clientId, sequence } of places) this.queues.get(clientId)?.acknowledge(sequence)
+  }
+
   applyAbsent({ sessions }: AbsentRecord): void {
     for (const { clientId, from } of sessions) {
       const queue = this.queues.get(clientId)
@@ -211,8 +227,11 @@ export class TopicState {
     return { removed: queue, heirs: inherited }
   }
 
-  snapshot(ageMs: number): TopicCheckpoint {
+  /** @param offset where the checkpoint is going to stand. */
+  snapshot(ageMs: number, offset: number): TopicCheckpoint {
+    this.checkpoints = thinned([...this.checkpoints, offset])
     return {
+      checkpoints: this.checkpoints,
       ageMs: Math.floor(ageMs),
       fences: this.fences.snapshot(),
       queues: [...this.queues.values()].map((queue) => queue.snapshot()),
@@ -231,6 +250,7 @@ export class TopicState {
     }
     for (const message of checkpoint.retained) this.retained.set(message)
     this.index.restore(checkpoint)
+    this.checkpoints = checkpoint.checkpoints
   }
 
   /** The log is served by a new owner: what it does not hold any more is gone, and the former owner may have sent anything to who was connected. */
@@ -242,6 +262,11 @@ export class TopicState {
       queue.dropBefore(trimOffset)
     }
   }
+}
+
+/** Every second one is left out when they get many: what is read for a trace stays a small part of the log. */
+function thinned(offsets: readonly number[]): readonly number[] {
+  return offsets.length <= KEPT_CHECKPOINTS ? offsets : offsets.filter((_, i) => i % 2 === offsets.length % 2)
 }
 
 export function identifiersOf(subscription: Subscription): readonly number[] {

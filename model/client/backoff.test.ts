@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Backoff } from './backoff.ts'
-import { clientProfiles, detectionBoundMs } from './profiles.ts'
+import { detectionBoundMs } from './profile.ts'
+import { clientProfiles } from './profiles.ts'
 
 const drawing = (value: number) => () => ({ next: () => value, below: () => 0 })
 
@@ -30,7 +31,15 @@ describe('the back-off', () => {
   })
 
   test('without jitter gives the whole wait', () => {
-    const policy = { kind: 'exponential', firstMs: 100, capMs: 300, earlyCapMs: 300, earlyForMs: 0, jitter: 'none' } as const
+    const policy = {
+      kind: 'exponential',
+      firstMs: 100,
+      capMs: 300,
+      earlyCapMs: 300,
+      earlyForMs: 0,
+      jitter: 'none',
+      firstAtOnce: false,
+    } as const
     const backoff = new Backoff(policy, 0)
     expect([0, 1, 2].map((nowMs) => backoff.nextMs(nowMs, drawing(0)))).toEqual([100, 200, 300])
   })

@@ -6,7 +6,7 @@
  * Retain Available and Server Keep Alive are respected; nothing is sent again but after a reconnect [MQTT-4.4.0-1]. What publishing, receiving and subscribing promise
  * stands in their files. What a client does not use (QoS 2, publishes, subscriptions, a will) it has no memory for.
  *
- * Left out: topic aliases, enhanced authentication (its AUTH counts as a violation), TLS; the session's state does not outlive the process.
+ * Left out: topic aliases, enhanced authentication (its AUTH counts as a violation), and of TLS all but its cost and round trips; the session's state does not outlive the process.
  */
 import type { Packet } from '../wire/packets.ts'
 import type { ClientCore } from './core.ts'

@@ -1,10 +1,14 @@
 /**
  * Where a client goes next: each round resolves the access name and offers the addresses of the answer by the profile's rule; between the rounds of one outage
- * stand the waits of its back-off. Which failure leads to the next address, and which ends the round, the client decides.
+ * stand the waits of its back-off. Which failure leads to the next address, and which ends the round, the client decides. A process that keeps answers of its own
+ * does so on top of its resolver's cache, over rounds and outages.
  */
 import type { Host, RandomStream } from '../host.ts'
 import { Backoff } from './backoff.ts'
 import type { MqttClientOptions } from './options.ts'
+
+/** golang/go src/net/dial.go, partialDeadline: no address gets less. */
+const LEAST_SHARE_MS = 2000
 
 export class Dialer {
   private readonly host: Host
@@ -16,6 +20,10 @@ export class Dialer {
   private round = 0
   private backoff: Backoff | undefined
   private random: RandomStream | undefined
+  /** The process's own copy of an answer. */
+  private kept: readonly string[] | undefined
+  private keptUntilMs = 0
+  private roundStartedMs = 0
 
   constructor(host: Host, options: MqttClientOptions) {
     this.host = host
@@ -23,7 +31,7 @@ export class Dialer {
   }
 
   get hasNext(): boolean {
-    return this.addresses !== undefined && this.nextAddress < this.addresses.length
+    return this.untried > 0
   }
 
   /** @param done is told whether there is an address; not called after `finish`. */
@@ -31,11 +39,28 @@ export class Dialer {
     const { options } = this
     this.backoff ??= new Backoff(options.profile.reconnect, this.host.nowMs())
     const round = ++this.round
-    options.resolver.resolve(options.accessName, (addresses) => {
+    this.resolve((addresses) => {
       if (round !== this.round) return
       this.addresses = options.profile.addresses === 'all' ? addresses : addresses.slice(0, 1)
       this.nextAddress = 0
+      this.roundStartedMs = this.host.nowMs()
       done(this.hasNext)
+    })
+  }
+
+  private resolve(done: (addresses: readonly string[]) => void): void {
+    const { resolver, accessName, profile } = this.options
+    const { kept } = this
+    if (kept !== undefined && this.host.nowMs() < this.keptUntilMs) {
+      this.host.setTimer(0, () => done(kept))
+      return
+    }
+    resolver.resolve(accessName, (addresses) => {
+      if (profile.ownAddressCacheMs !== undefined && addresses.length > 0) {
+        this.kept = addresses
+        this.keptUntilMs = this.host.nowMs() + profile.ownAddressCacheMs
+      }
+      done(addresses)
     })
   }
 
@@ -47,7 +72,15 @@ export class Dialer {
   /** How long the address that `next` gave may leave the SYN unanswered. */
   get openTimeoutMs(): number {
     const { addressTimeoutMs, connectTimeoutMs } = this.options.profile
+    if (addressTimeoutMs === 'equal-share') {
+      const leftMs = connectTimeoutMs - (this.host.nowMs() - this.roundStartedMs)
+      return Math.max(LEAST_SHARE_MS, leftMs / (1 + this.untried))
+    }
     return this.hasNext ? (addressTimeoutMs ?? connectTimeoutMs) : connectTimeoutMs
+  }
+
+  private get untried(): number {
+    return this.addresses === undefined ? 0 : this.addresses.length - this.nextAddress
   }
 
   /** The other addresses of this round are not tried. */

@@ -1,8 +1,9 @@
 /** What an application gives a client, is told by it, and may ask of it. */
 import type { Resolver } from '../cloud/resolver.ts'
 import type { Properties, ProtocolVersion, QoS, Will } from '../wire/packets.ts'
+import type { TlsVersion } from '../wire/tls-flights.ts'
 import type { ClientCounters } from './counters.ts'
-import type { ClientProfile } from './profiles.ts'
+import type { ClientProfile } from './profile.ts'
 
 export interface MqttClientOptions {
   readonly clientId: string
@@ -23,6 +24,8 @@ export interface MqttClientOptions {
    * TCP forgets. Otherwise it is reset.
    */
   readonly leavesSocketsOpen?: boolean
+  /** Connects over TLS of this version: as cost and round trips, see `wire/tls-flights.ts`. */
+  readonly tls?: TlsVersion
   readonly accessName: string
   readonly port: number
   readonly resolver: Pick<Resolver, 'resolve'>
@@ -68,5 +71,14 @@ export interface SubscriptionRequest {
  */
 export type ConnectionEnding = 'disconnect' | 'disconnect-with-will' | 'drop'
 
-/** `away`: switched off the network by its user, with all that it keeps. */
-export type ClientState = 'idle' | 'resolving' | 'connecting' | 'awaiting-connack' | 'connected' | 'backing-off' | 'away' | 'stopped'
+/** `securing`: the TLS handshake is under way. `away`: switched off the network by its user, with all that it keeps. */
+export type ClientState =
+  | 'idle'
+  | 'resolving'
+  | 'connecting'
+  | 'securing'
+  | 'awaiting-connack'
+  | 'connected'
+  | 'backing-off'
+  | 'away'
+  | 'stopped'

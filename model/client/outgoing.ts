@@ -99,15 +99,37 @@ export class OutgoingStore {
       publish.dup = false
       publish.sentAtMs = NOT_SENT
     }
+    this.forgetAllBut(again.concat(this.waitingHead === 0 ? this.waiting : this.waiting.slice(this.waitingHead)))
+    return again.length
+  }
+
+  /** A connection is up without a session: all that was open or waiting is given up. @returns how many */
+  giveUp(): number {
+    const count = this.open.size + this.waitingCount
+    this.forgetAllBut([])
+    return count
+  }
+
+  private forgetAllBut(waiting: OutgoingPublish[]): void {
     this.open = new Map()
     this.released = undefined
-    this.waiting = again.concat(this.waitingHead === 0 ? this.waiting : this.waiting.slice(this.waitingHead))
+    this.waiting = waiting
     this.waitingHead = 0
     this.onTheWire = 0
     this.releasesAgain = undefined
     this.publishesAgain = undefined
     this.replayLeft = 0
-    return again.length
+  }
+
+  /** Whether a new publish could be sent at once: nothing is ahead of it, and the window has room. */
+  hasRoom(window: number): boolean {
+    return (
+      this.replayLeft === 0 &&
+      this.releasesAgain === undefined &&
+      this.publishesAgain === undefined &&
+      this.waitingCount === 0 &&
+      this.onTheWire < window
+    )
   }
 
   /** The packet id of the PUBREL to send again next, or 0. */

@@ -3,10 +3,11 @@
  *
  * Promises: publishes leave in the order of `publish`, what is sent again first; nothing is sent again on a connection on which it was sent [MQTT-4.4.0-1]; no more
  * publishes are open than the server's Receive Maximum [MQTT-3.3.4-7]; a PUBLISH whose PUBREC came is never sent again [MQTT-4.3.3-6]. The application is told of
- * each QoS 1 and 2 publish once: at PUBACK or PUBREC.
+ * each QoS 1 and 2 publish once, at PUBACK or PUBREC; of one that its profile gives up with the session it is not told, and it is counted as dropped.
  */
 import { encodeAcknowledgement, encodePublish } from '../wire/mqtt-codec.ts'
 import type { Acknowledgement } from '../wire/packets.ts'
+import { cleanStartOf } from './connect.ts'
 import type { ClientCore } from './core.ts'
 import { countReason } from './counters.ts'
 import type { OutgoingMessage } from './options.ts'
@@ -53,18 +54,30 @@ export class Publishing {
     return this.store.oldestSentAtMs()
   }
 
-  /** @returns false when too many wait. */
+  /** @returns false when it would have to wait, and too many do. */
   enqueue(message: OutgoingMessage, token: number): boolean {
-    if (this.store.waitingCount >= this.core.options.profile.queueLimit) return false
+    if (this.store.waitingCount >= this.core.options.profile.queueLimit && !this.sendsAtOnce) return false
     this.store.enqueue(new OutgoingPublish(message, token))
     return true
   }
 
   /** CONNACK accepted; `resumed`: into the session that the open publishes belong to. */
   restart(resumed: boolean): void {
-    const { profile, counters } = this.core.options
-    if (resumed || profile.unacknowledgedWithoutSession === 'same-ids') this.store.resume(profile.resendSetsDup, profile.replayOneByOne)
+    const { options } = this.core
+    const { profile, counters } = options
+    const { unacknowledgedWithoutSession: habit } = profile
+    const dropped = habit === 'drop' || (habit === 'drop-if-clean' && cleanStartOf(options))
+    if (resumed || (habit !== 'publish-again' && !dropped)) this.store.resume(profile.resendSetsDup, profile.replayOneByOne)
+    else if (dropped) counters.dropped += this.store.giveUp()
     else counters.publishedAgain += this.store.startOver()
+  }
+
+  private get sendsAtOnce(): boolean {
+    return this.core.accepted !== undefined && this.core.writable && this.store.hasRoom(this.window)
+  }
+
+  private get window(): number {
+    return Math.min(this.core.options.profile.inFlightLimit, this.core.limits.receiveMaximum, PUBLISHES_IN_FLIGHT_AT_MOST)
   }
 
   sendWaiting(): void {
@@ -75,7 +88,7 @@ export class Publishing {
       store.releaseSent(packetId, nowMs)
       core.sendForAnswer(encodeAcknowledgement('pubrel', packetId, 0, core.version), nowMs)
     }
-    const window = Math.min(core.options.profile.inFlightLimit, core.limits.receiveMaximum, PUBLISHES_IN_FLIGHT_AT_MOST)
+    const { window } = this
     while (core.writable && core.accepted !== undefined) {
       const publish = store.next(window)
       if (publish === undefined) return

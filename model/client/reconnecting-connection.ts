@@ -8,6 +8,7 @@ import { emit } from '../events.ts'
 import type { CloseReason, Connection, ConnectionHandler, Host, Timer } from '../host.ts'
 import { encodePacket, type Malformed, type PacketReader, type PacketSink } from '../wire/mqtt-codec.ts'
 import type { Connack, Packet, ProtocolVersion } from '../wire/packets.ts'
+import { clientHello, TlsEnd } from '../wire/tls-flights.ts'
 import { cleanStartOf, encodeConnect, keepaliveSecondsOf, readerOf, refusalIsOfThisServer, resumedOf, versionOf } from './connect.ts'
 import { countReason, reasonText } from './counters.ts'
 import { Dialer } from './dialer.ts'
@@ -40,6 +41,8 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   /** Oldest first; some may be closed by now. */
   private leftOpen: Connection[] | undefined
   private reader: PacketReader | undefined
+  /** While the handshake is under way. */
+  private tls: TlsEnd | undefined
 
   private readonly keepalive = new Keepalive()
   private timer: Timer | undefined
@@ -113,14 +116,46 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
 
   onOpen(connection: Connection): void {
     if (connection !== this.connection) return
-    this.become('awaiting-connack', 'open')
-    this.send(encodeConnect(this.options))
+    const { tls } = this.options
+    if (tls === undefined) {
+      this.sendConnect('open')
+      return
+    }
+    this.become('securing', 'open')
+    this.tls = new TlsEnd(tls)
+    connection.write(clientHello(tls))
+    // The libraries' connect timeouts are for the socket that they are given, TLS included.
     this.deadlineMs = this.attemptStartedMs + this.options.profile.connectTimeoutMs
     this.arm(this.deadlineMs)
   }
 
   onData(connection: Connection, bytes: Buffer): void {
-    if (connection === this.connection) this.reader!.read(bytes, this)
+    if (connection !== this.connection) return
+    if (this.tls === undefined) this.reader!.read(bytes, this)
+    else this.onTlsData(connection, bytes, this.tls)
+  }
+
+  private onTlsData(connection: Connection, bytes: Buffer, tls: TlsEnd): void {
+    const progress = tls.read(bytes)
+    if (progress.kind === 'waiting') return
+    if (progress.kind === 'not-ours') {
+      this.lose('TLS handshake failed', 'close')
+      return
+    }
+    if (progress.answer !== undefined) connection.write(progress.answer)
+    if (!progress.done) return
+    this.tls = undefined
+    this.sendConnect('secured')
+    if (progress.rest.length > 0) this.onData(connection, progress.rest)
+  }
+
+  private sendConnect(why: string): void {
+    this.become('awaiting-connack', why)
+    this.send(encodeConnect(this.options))
+    const { connectTimeoutMs, connackTimeoutMs } = this.options.profile
+    if (connackTimeoutMs === undefined) this.deadlineMs = this.attemptStartedMs + connectTimeoutMs
+    else this.deadlineMs = this.host.nowMs() + (connackTimeoutMs === 'keepalive' ? this.ownKeepaliveMs : connackTimeoutMs)
+    this.arm(this.deadlineMs)
   }
 
   onDrain(connection: Connection): void {
@@ -136,6 +171,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   // The codec's callbacks.
 
   onPacket(packet: Packet): void {
+    if (this.options.profile.keepaliveFrom === 'sends-and-receipts') this.answered()
     if (this.currentState === 'awaiting-connack') {
       if (packet.type === 'connack') this.onConnack(packet)
       else this.violated(`${packet.type} before CONNACK [MQTT-3.2.0-1]`, 0x82)
@@ -221,23 +257,29 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   }
 
   private onAccepted(packet: Connack): void {
-    const { counters, profile } = this.options
+    const { counters } = this.options
     this.dialer.finish()
     this.deadlineMs = NEVER
     this.limits = serverLimitsOf(packet.properties)
     this.become('connected', packet.sessionPresent ? 'session present' : 'no session')
-    this.answered()
+    this.keepalive.opened(this.host.nowMs())
     counters.connects++
 
     const resumed = resumedOf(this.options, packet.sessionPresent)
     if (resumed) counters.sessionsResumed++
-    this.onSession(resumed, resumed && (this.version !== 3 || profile.resubscribe === 'always-if-clean'))
+    this.onSession(resumed, resumed && this.reliesOnSession)
 
     const connection = this.connection
     this.listener.onConnected(resumed)
     if (connection !== this.connection) return
     this.pump()
     this.arm(this.nextDeadlineMs())
+  }
+
+  /** Whether a client that resumed its session leaves the subscriptions as they were. */
+  private get reliesOnSession(): boolean {
+    const { resubscribe } = this.options.profile
+    return resubscribe !== 'on-each-connect' && (this.version !== 3 || resubscribe === 'always-if-clean')
   }
 
   /** What no server answers for: the round goes on with the next address, or ends. */
@@ -273,6 +315,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
   private release(how: 'close' | 'reset' | 'gone' | 'give-up'): void {
     this.reader?.stop()
     this.reader = undefined
+    this.tls = undefined
     if (how === 'close') this.connection?.close()
     else if (how === 'reset') this.connection?.reset()
     else if (how === 'give-up') this.giveUp(this.connection!)
@@ -307,6 +350,12 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
 
   // Time.
 
+  /** What it waits for CONNACK where the profile says `keepalive`; without one, as long as its connection lasts. */
+  private get ownKeepaliveMs(): number {
+    const keepaliveSeconds = keepaliveSecondsOf(this.options)
+    return keepaliveSeconds === 0 ? NEVER : keepaliveSeconds * 1000
+  }
+
   private pingDueMs(): number {
     return this.keepalive.dueMs(this.options.profile, this.limits.keepaliveSeconds ?? keepaliveSecondsOf(this.options))
   }
@@ -335,6 +384,7 @@ export abstract class ReconnectingConnection implements ConnectionHandler, Packe
     const nowMs = this.host.nowMs() + TIMER_SLACK_MS
     switch (this.currentState) {
       case 'connecting':
+      case 'securing':
       case 'awaiting-connack':
         if (nowMs >= this.deadlineMs) this.lose('connect timeout', 'give-up')
         break

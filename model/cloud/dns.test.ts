@@ -10,10 +10,13 @@ import { Resolver, type ResolverCache } from './resolver.ts'
 
 const loadBalancers = ['10.1.0.5', '10.2.0.5', '10.3.0.5']
 const NAME = 'mqtt.example.com'
-const names = new Map([[NAME, loadBalancers]])
+const VPC_NAME = 'mqtt.vpc.example.com'
+const names = (['public', 'vpc'] as const).map((access) => ({ name: access === 'vpc' ? VPC_NAME : NAME, access, addresses: loadBalancers }))
+/** There are no load balancers to probe here. */
+const settings = { ...defaultSettings, dns: { ...defaultSettings.dns, healthDriven: false } }
 const servers: readonly Address[] = [1, 2, 3].map((zone) => ({ host: `10.${zone}.0.6`, port: ports.dns }))
 
-function addServers(world: VirtualWorld, boot: Boot = bootDnsServer({ settings: defaultSettings, names })): void {
+function addServers(world: VirtualWorld, boot: Boot = bootDnsServer({ settings, names })): void {
   servers.forEach(({ host }, index) => {
     world.addMachine({ name: `dns-${index + 1}`, zone: `az${index + 1}`, role: 'dns', address: host, cores: 2, boot })
   })
@@ -76,6 +79,25 @@ describe('a DNS server', () => {
     const [found, denied] = [1, 2].map((id) => answers.find((answer) => answer.id === id)!)
     expect(found!.addresses).toHaveLength(3)
     expect(denied).toMatchObject({ responseCode: responseCodes.nameError, addresses: [] })
+  })
+
+  test('has the name of the virtual network for those inside it, and for nobody else', () => {
+    const world = createSimWorld({ seed: 1, recording: true })
+    const answers = new Map<string, DnsMessage>()
+    addServers(world)
+    for (const address of ['203.0.0.1', '172.16.0.1', '172.32.0.1', '192.168.0.1', '10.1.0.77']) {
+      const boot: Boot = (host) => {
+        const socket = host.bind(5353, (_from, bytes) => answers.set(address, readDnsMessage(bytes)!))
+        host.setTimer(10, () => socket.send(servers[0]!, writeDnsQuery(1, VPC_NAME)))
+        return {}
+      }
+      world.addMachine({ name: `at ${address}`, zone: 'internet', role: 'client', address, cores: 2, boot })
+    }
+    world.run(1_000_000)
+    for (const inside of ['172.16.0.1', '192.168.0.1', '10.1.0.77']) expect(answers.get(inside)!.addresses).toHaveLength(3)
+    for (const outside of ['203.0.0.1', '172.32.0.1']) {
+      expect(answers.get(outside)).toMatchObject({ responseCode: responseCodes.nameError, addresses: [] })
+    }
   })
 
   test('has no data of another type for a name it has', () => {
@@ -214,6 +236,35 @@ describe('a resolver', () => {
     )
     expect(results.map((result) => [...result!.addresses].sort())).toEqual([loadBalancers, loadBalancers])
     expect(asked).toHaveLength(1)
+  })
+
+  /** An answer for a minute, and silence from then on. */
+  const silentAfterTheFirst = (asked: { server: number; query: DnsMessage }[]) =>
+    countingServers(asked, (query, count) => (count === 1 ? answerWith(query, ['10.0.0.1']) : undefined))
+
+  test('serves stale data where it is told to: after 1.8 s, then at once for half a minute, while it asks again', () => {
+    const asked: { server: number; query: DnsMessage }[] = []
+    const lookups = [{ atMs: 10 }, { atMs: 70_000 }, { atMs: 80_000 }, { atMs: 110_000 }]
+    const { results, world } = lookUp('ttl-serve-stale', lookups, silentAfterTheFirst(asked))
+    expect(results.map((result) => result!.addresses)).toEqual(Array(4).fill(['10.0.0.1']))
+    expect(results.map((result, i) => Math.round((result!.atMs - lookups[i]!.atMs) / 100) * 100)).toEqual([0, 1800, 0, 1800])
+    expect(asked).toHaveLength(1 + 6 + 6)
+    expect(world.goals.has('resolver serves stale data')).toBe(true)
+  })
+
+  test('has nothing to give then where it keeps to the TTL', () => {
+    const { results } = lookUp('ttl', [{ atMs: 10 }, { atMs: 70_000 }], silentAfterTheFirst([]))
+    expect(results[1]).toEqual({ atMs: 76_000, addresses: [] })
+  })
+
+  test('takes the answer that comes at last in place of what is stale', () => {
+    const asked: { server: number; query: DnsMessage }[] = []
+    const { results } = lookUp(
+      'ttl-serve-stale',
+      [{ atMs: 10 }, { atMs: 70_000 }, { atMs: 75_000 }],
+      countingServers(asked, (query, count) => (count === 1 || count === 4 ? answerWith(query, [`10.0.0.${count}`]) : undefined)),
+    )
+    expect(results.map((result) => result!.addresses)).toEqual([['10.0.0.1'], ['10.0.0.1'], ['10.0.0.4']])
   })
 
   test('turns a kept answer, so that those who share it spread out', () => {

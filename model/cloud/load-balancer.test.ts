@@ -1,112 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { createSimWorld } from '../../sim/world.ts'
-import type { CloseReason, Connection, Host } from '../host.ts'
-import { defaultSettings, ports } from '../settings.ts'
-import type { VirtualWorld } from '../world.ts'
-import { bootLoadBalancer } from './load-balancer.ts'
+import { defaultSettings } from '../settings.ts'
+import { Edge, targets } from './edge.test-support.ts'
 
-const targets = [1, 2, 3].map((zone) => ({ name: `proxy-${zone}`, address: { host: `10.${zone}.0.4`, port: ports.mqtt } }))
-const balancer = { host: '10.1.0.5', port: ports.mqtt }
 const { probeIntervalMs, probeTimeoutMs } = defaultSettings.loadBalancer
-
-interface ClientConnection {
-  readonly connection: Connection
-  /** The name that the target answers the first bytes with. */
-  target: string
-  received: string
-  closed: CloseReason | undefined
-}
-
-/** One load-balancer node, three targets that echo what they hear, their name before it, and a machine of clients. As in MQTT, clients speak first. */
-class Edge {
-  readonly world: VirtualWorld
-  readonly clients: ClientConnection[] = []
-  private client!: Host
-
-  constructor(seed = 1) {
-    this.world = createSimWorld({ seed, recording: true })
-    for (const { name, address } of targets) {
-      this.world.addMachine({
-        name,
-        zone: `az${name.at(-1)}`,
-        role: 'proxy',
-        address: address.host,
-        cores: 2,
-        boot: (host) => {
-          host.listen(address.port, () => {
-            let greeted = false
-            return {
-              onData: (connection, bytes) => {
-                connection.write(Buffer.from(greeted ? bytes.toString() : `${name};${bytes}`))
-                greeted = true
-              },
-              onClose() {},
-            }
-          })
-          return {}
-        },
-      })
-    }
-    this.world.addMachine({
-      name: 'load-balancer-1',
-      zone: 'az1',
-      role: 'load-balancer',
-      address: balancer.host,
-      cores: 4,
-      boot: bootLoadBalancer({ settings: defaultSettings, targets, port: ports.mqtt }),
-    })
-    this.world.addMachine({
-      name: 'client-machine-1',
-      zone: 'internet',
-      role: 'client',
-      address: '203.0.0.1',
-      cores: 4,
-      boot: (host) => {
-        this.client = host
-        return {}
-      },
-    })
-  }
-
-  runTo(seconds: number): void {
-    this.world.run(seconds * 1_000_000)
-  }
-
-  /** Connects `count` clients at once; each says hello. */
-  connect(count: number): ClientConnection[] {
-    const opened: ClientConnection[] = []
-    for (let n = 0; n < count; n++) {
-      const label = `client-${this.clients.length}`
-      const state: Omit<ClientConnection, 'connection'> & { connection?: Connection } = { target: '', received: '', closed: undefined }
-      const client = state as ClientConnection
-      state.connection = this.client.connect(
-        balancer,
-        {
-          onData: (_connection, bytes) => {
-            client.received += bytes.toString()
-            client.target = client.received.split(';')[0]!
-          },
-          onClose: (_connection, reason) => {
-            client.closed = reason
-          },
-        },
-        label,
-      )
-      state.connection.write(Buffer.from('hello'))
-      this.clients.push(client)
-      opened.push(client)
-    }
-    return opened
-  }
-
-  countOf(target: string): number {
-    return this.clients.filter((client) => client.target === target && client.closed === undefined).length
-  }
-
-  eventsOf(kind: 'target-state-changed' | 'connections-reset'): { timeUs: number; event: unknown }[] {
-    return this.world.history.filter(({ event }) => event.kind === kind)
-  }
-}
 
 describe('a load balancer', () => {
   test('joins clients and targets, byte for byte, both ways', () => {
@@ -181,7 +77,7 @@ describe('a load balancer', () => {
   })
 
   test('takes a target back after two good probes in a row', () => {
-    const edge = new Edge()
+    const edge = new Edge({ settings: { slowStartMs: 0 } })
     edge.runTo(10)
     const heal = edge.world.apply({ kind: 'crash', machines: ['proxy-2'] })
     edge.runTo(20)
@@ -246,5 +142,93 @@ describe('a load balancer', () => {
     edge.runTo(20)
     // Five rounds of three probes, each a SYN, its answer and an RST, and two timers a round.
     expect(edge.world.counters().events - before).toBeLessThanOrEqual(5 * (3 * 4 + 3))
+  })
+
+  test('leaves the connections of a dead target alone where it is told to', () => {
+    const edge = new Edge({ settings: { resetUnhealthy: false } })
+    edge.runTo(10)
+    edge.connect(9)
+    edge.runTo(12)
+    edge.world.apply({ kind: 'zone-outage', zone: 'az2', form: 'power' })
+    edge.runTo(20)
+    expect(edge.eventsOf('target-state-changed').at(-1)!.event).toMatchObject({ target: 'proxy-2', healthy: false })
+    expect(edge.eventsOf('connections-reset')).toEqual([])
+    expect(edge.countOf('proxy-2')).toBe(3)
+  })
+
+  test('forgets a connection on which nothing was sent for its idle time: what is sent then gets RST', () => {
+    const edge = new Edge({ settings: { idleTimeoutMs: 60_000 } })
+    edge.runTo(5)
+    const [idle, busy] = edge.connect(2)
+    for (let second = 35; second <= 185; second += 30) {
+      edge.runTo(second)
+      busy!.connection.write(Buffer.from('.'))
+    }
+    edge.runTo(190)
+    expect([idle!.closed, busy!.closed]).toEqual([undefined, undefined])
+    idle!.connection.write(Buffer.from('late'))
+    edge.runTo(191)
+    expect([idle!.closed, busy!.closed]).toEqual(['reset', undefined])
+    expect(idle!.received).not.toContain('late')
+  })
+
+  test('stays in its own zone where cross-zone balancing is off, also when that has no healthy target', () => {
+    const edge = new Edge({ settings: { crossZone: false } })
+    edge.runTo(5)
+    edge.connect(20)
+    edge.runTo(6)
+    expect(targets.map(({ name }) => edge.countOf(name))).toEqual([20, 0, 0])
+    edge.world.apply({ kind: 'crash', machines: ['proxy-1'] })
+    edge.runTo(15)
+    const [client] = edge.connect(1)
+    edge.runTo(16)
+    expect(client!.closed).toBe('reset')
+    expect(edge.world.goals.has('load balancer fails open')).toBe(true)
+  })
+})
+
+describe('a probe', () => {
+  /** A target that takes connections and never answers, as long as it is probed so. */
+  const statesWith = (probe: 'tcp' | 'mqtt') => {
+    const edge = new Edge({ settings: { probe } })
+    edge.runTo(10)
+    const clients = edge.connect(9)
+    edge.runTo(11)
+    edge.hanging.add('proxy-2')
+    edge.runTo(20)
+    const states = edge.eventsOf('target-state-changed').filter(({ timeUs }) => timeUs > 11_000_000)
+    return { edge, clients, states: states.map(({ event }) => event) }
+  }
+
+  test('by MQTT finds a target that answers SYN and hangs, and its clients are sent away', () => {
+    const { edge, clients, states } = statesWith('mqtt')
+    expect(states).toEqual([{ kind: 'target-state-changed', target: 'proxy-2', healthy: false }])
+    expect(clients.filter(({ closed }) => closed === 'reset').map(({ target }) => target)).toEqual(Array(3).fill('proxy-2'))
+    edge.hanging.clear()
+    edge.runTo(30)
+    expect(edge.eventsOf('target-state-changed').at(-1)!.event).toMatchObject({ target: 'proxy-2', healthy: true })
+  })
+
+  test('by MQTT finds a target that answers something else', () => {
+    const edge = new Edge({ settings: { probe: 'mqtt' } })
+    edge.strange.add('proxy-3')
+    edge.runTo(10)
+    expect(edge.eventsOf('target-state-changed').map(({ event }) => event)).toContainEqual({
+      kind: 'target-state-changed',
+      target: 'proxy-3',
+      healthy: false,
+    })
+  })
+
+  test('by SYN does not', () => {
+    const { clients, states } = statesWith('tcp')
+    expect(states).toEqual([])
+    expect(clients.every(({ closed }) => closed === undefined)).toBe(true)
+  })
+
+  test('by MQTT is the CONNECT that every server must refuse: 3.1.1, no client id, a session to keep [MQTT-3.1.3-8]', () => {
+    const edge = new Edge({ settings: { probe: 'mqtt' } })
+    edge.runTo(5)
+    expect(new Set(edge.heard.map(({ bytes }) => bytes))).toEqual(new Set(['100c00044d51545404000000' + '0000']))
   })
 })

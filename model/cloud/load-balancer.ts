@@ -1,34 +1,24 @@
 /**
- * One zone's node of a layer-4 load balancer: takes connections on a port and joins each with one to a healthy target, in whatever zone that stands (cross-zone balancing is on).
+ * One zone's node of a layer-4 load balancer: takes connections on a port and joins each with one to a healthy target; in whatever zone that stands, or, with cross-zone balancing off, in its own.
  *
- * The target with the fewest connections from this node is chosen, ties by lot. Health is known by active probes only, a bare TCP handshake with each target every interval: a
- * connection that a target refuses is closed and counts for nothing, as in the balancers this follows. A target that fails `unhealthyThreshold` probes in a row is out and all its
- * connections get RST; `healthyThreshold` successes in a row bring it back, one is enough for a target that was never probed before.
- * Where no target is healthy each of them gets traffic (fail-open): the probes may be what is broken.
- * Nodes share nothing. Left out at this stage: draining, slow start, probes at MQTT level.
+ * The target with the fewest connections from this node for its weight is chosen, ties by lot. Health is known by active probes only (`probing.ts`): a connection that a target refuses is
+ * closed and counts for nothing. Where no target is healthy each of them gets traffic (fail-open): the probes may be what is broken. Warm-up, draining and RST: `target.ts`.
+ * The node listens on a health port while a target in its own zone is not known as dead, and refuses there otherwise: so the DNS servers know which zones to send clients to.
+ * Targets are those of the plan until somebody registers others (`target-registration.ts`); one that is about to stop takes itself out (`target-withdrawal.ts`).
  *
- * Sources: AWS Elastic Load Balancing, "Health checks for Network Load Balancer target groups" (fail-open; one success makes a new target healthy) and "Target groups: connection
- * termination for unhealthy targets".
+ * A connection on which nothing was sent for `idleTimeoutMs` is forgotten, and whoever sends then gets RST (AWS: 350 s, "Network Load Balancers", connection idle timeout).
+ *
+ * Nodes share nothing. Where a node's address goes when it is dead: `address-failover.ts`.
+ *
+ * Sources: AWS Elastic Load Balancing, "Health checks for Network Load Balancer target groups" (fail-open; one success makes a new target healthy), "Cross-zone load balancing for target
+ * groups", "Target group health" (a zone without a healthy target leaves the DNS; AWS looks at all zones there where cross-zone balancing is on, this node always at its own).
  */
 import { emit } from '../events.ts'
-import type {
-  Address,
-  Boot,
-  CloseReason,
-  Connection,
-  ConnectionHandler,
-  Forwarding,
-  ForwardingHandler,
-  Host,
-  RandomStream,
-  Timer,
-} from '../host.ts'
-import type { ServiceSettings } from '../settings.ts'
-
-export interface LoadBalancerTarget {
-  readonly name: string
-  readonly address: Address
-}
+import type { Boot, Connection, ConnectionHandler, Host, Listener, RandomStream } from '../host.ts'
+import { ports, type ServiceSettings } from '../settings.ts'
+import { ProbeRounds } from './probing.ts'
+import { Target, type TargetOwner } from './target.ts'
+import { type LoadBalancerTarget, receiveTargets, type TargetReceiver } from './target-registration.ts'
 
 export interface LoadBalancerConfig {
   readonly settings: ServiceSettings
@@ -46,22 +36,28 @@ export function bootLoadBalancer(config: LoadBalancerConfig): Boot {
 
 /** What the host hands over to `forward` it no longer tells about. */
 const handedOver: ConnectionHandler = { onData() {}, onClose() {} }
+/** Whoever asks for our health hears it by our answering; what he says is nothing to us. */
+const visitor: ConnectionHandler = { onData() {}, onClose: (connection) => connection.reset() }
 
-class LoadBalancer {
+class LoadBalancer implements TargetOwner, TargetReceiver {
   private readonly host: Host
   private readonly settings: ServiceSettings['loadBalancer']
-  private readonly targets: readonly Target[]
+  /** In the order in which they came, those that drain among them. */
+  private targets: readonly Target[]
+  /** Targets that were there when the node started, and were not judged yet: they need no warm-up. */
+  private readonly unjudged: Set<Target>
   private readonly random: RandomStream
-  private probesOpen = 0
-  private timeoutTimer: Timer | undefined
+  private healthListener: Listener | undefined
 
   constructor(host: Host, config: LoadBalancerConfig) {
     this.host = host
     this.settings = config.settings.loadBalancer
-    this.targets = config.targets.map((target) => new Target(host, target, config.settings.loadBalancer, () => this.onProbeDone()))
+    this.targets = config.targets.map((target) => new Target(host, target, this.settings, this))
+    this.unjudged = new Set(this.targets)
     this.random = host.random('load balancer')
-    // Nodes do not probe in step.
-    host.setTimer(this.random.next() * this.settings.probeIntervalMs, () => this.startRound())
+    new ProbeRounds(host, this.random, this.settings, () => this.targets.filter(({ withdrawn }) => !withdrawn).map(({ probe }) => probe))
+    receiveTargets(host, this)
+    this.showHealth()
   }
 
   accept(connection: Connection): ConnectionHandler | undefined {
@@ -72,111 +68,87 @@ class LoadBalancer {
     return handedOver
   }
 
+  onTurn(target: Target): void {
+    const isFirst = this.unjudged.delete(target)
+    if (target.healthy) {
+      if (!isFirst && this.someAtFullWeight(target)) target.beginSlowStart()
+    } else this.endSlowStartsOfTheLonely()
+    this.showHealth()
+  }
+
+  onDrained(target: Target): void {
+    this.targets = this.targets.filter((other) => other !== target)
+    this.unjudged.delete(target)
+    if (this.host.recording) emit(this.host, { kind: 'target-removed', target: target.spec.name })
+  }
+
+  onWithdrawal(targetHost: string, forMs: number): void {
+    for (const target of this.targets) {
+      if (target.spec.address.host !== targetHost) continue
+      this.unjudged.delete(target)
+      target.withdraw(forMs)
+    }
+    this.endSlowStartsOfTheLonely()
+    this.showHealth()
+  }
+
+  onWithdrawalOver(): void {
+    this.showHealth()
+  }
+
   private choose(): Target | undefined {
-    const healthy = this.targets.filter((target) => target.state === 'healthy')
+    const usable = this.targets.filter((target) => this.isUsable(target))
+    const healthy = usable.filter((target) => target.healthy)
     if (healthy.length === 0) this.host.reached('load balancer fails open')
-    const open = healthy.length > 0 ? healthy : this.targets
-    const fewest = open.reduce((least, target) => Math.min(least, target.connections), Number.POSITIVE_INFINITY)
-    const candidates = open.filter((target) => target.connections === fewest)
+    const open = healthy.length > 0 ? healthy : usable
+    // What the target would have with this connection: one that is empty does not get a storm for that.
+    const loads = open.map((target) => (target.connections + 1) / target.weight)
+    const least = loads.reduce((lower, load) => Math.min(lower, load), Number.POSITIVE_INFINITY)
+    const candidates = open.filter((_, i) => loads[i] === least)
     return candidates[candidates.length > 1 ? this.random.below(candidates.length) : 0]
   }
 
-  private startRound(): void {
-    const { probeIntervalMs, probeTimeoutMs } = this.settings
-    this.host.setTimer(probeIntervalMs, () => this.startRound())
-    // A round that is still open here had a timeout longer than the interval; it ends now.
-    this.endRound()
-    this.probesOpen = this.targets.length
-    this.timeoutTimer = this.host.setTimer(probeTimeoutMs, () => this.endRound())
-    for (const target of this.targets) target.probe()
+  private isUsable(target: Target): boolean {
+    return target.takesNew && (this.settings.crossZone || target.spec.zone === this.host.zone)
   }
 
-  private onProbeDone(): void {
-    this.probesOpen--
-    if (this.probesOpen === 0) this.timeoutTimer?.cancel()
+  private someAtFullWeight(besides?: Target): boolean {
+    return this.targets.some((target) => target !== besides && target.healthy && !target.inSlowStart && this.isUsable(target))
   }
 
-  private endRound(): void {
-    this.timeoutTimer?.cancel()
-    for (const target of this.targets) target.probeTimedOut()
+  /** With no target at full weight beside them there is nobody to spare them the load. */
+  private endSlowStartsOfTheLonely(): void {
+    if (this.someAtFullWeight()) return
+    for (const target of this.targets) target.endSlowStart('alone')
+  }
+
+  setTargets(specs: readonly LoadBalancerTarget[]): void {
+    const wanted = new Map(specs.map((spec) => [keyOf(spec), spec]))
+    for (const target of this.targets) {
+      const key = keyOf(target.spec)
+      if (!wanted.has(key)) target.drain()
+      else if (target.draining) target.keep()
+      wanted.delete(key)
+    }
+    const added = [...wanted.values()].map((spec) => new Target(this.host, spec, this.settings, this))
+    this.targets = [...this.targets, ...added]
+    if (this.host.recording) for (const { spec } of added) emit(this.host, { kind: 'target-registered', target: spec.name })
+    this.endSlowStartsOfTheLonely()
+    this.showHealth()
+  }
+
+  /** Listens on the health port, or does not, as the targets of this zone are. One that was never judged counts as well: a node that just started is not dead. */
+  private showHealth(): void {
+    const { zone } = this.host
+    const alive = this.targets.some((target) => target.probe.health !== 'unhealthy' && target.takesNew && target.spec.zone === zone)
+    if (alive) this.healthListener ??= this.host.listen(ports.loadBalancerHealth, () => visitor)
+    else {
+      this.healthListener?.close()
+      this.healthListener = undefined
+    }
   }
 }
 
-type TargetState = 'initial' | 'healthy' | 'unhealthy'
-
-/** One target: its health, and what goes to it. */
-class Target implements ForwardingHandler {
-  state: TargetState = 'initial'
-  private readonly host: Host
-  private readonly target: LoadBalancerTarget
-  private readonly settings: ServiceSettings['loadBalancer']
-  private readonly onProbeDone: () => void
-  private readonly forwardings = new Set<Forwarding>()
-  private readonly probeHandler: ConnectionHandler
-  private probeConnection: Connection | undefined
-  private successesInARow = 0
-  private failuresInARow = 0
-
-  constructor(host: Host, target: LoadBalancerTarget, settings: ServiceSettings['loadBalancer'], onProbeDone: () => void) {
-    this.host = host
-    this.target = target
-    this.settings = settings
-    this.onProbeDone = onProbeDone
-    this.probeHandler = {
-      onOpen: (connection) => {
-        // RST instead of FIN: the target's program need not close its side.
-        connection.reset()
-        this.probeEnded(true)
-      },
-      onData() {},
-      onClose: () => this.probeEnded(false),
-    }
-  }
-
-  get connections(): number {
-    return this.forwardings.size
-  }
-
-  take(inbound: Connection): void {
-    this.forwardings.add(this.host.forward(inbound, this.target.address, this))
-  }
-
-  probe(): void {
-    this.probeConnection = this.host.connect(this.target.address, this.probeHandler, `probe ${this.target.name}`)
-  }
-
-  probeTimedOut(): void {
-    if (this.probeConnection === undefined) return
-    this.probeConnection.reset()
-    this.probeEnded(false)
-  }
-
-  onClose(forwarding: Forwarding, _reason: CloseReason): void {
-    this.forwardings.delete(forwarding)
-  }
-
-  private probeEnded(success: boolean): void {
-    this.probeConnection = undefined
-    this.successesInARow = success ? this.successesInARow + 1 : 0
-    this.failuresInARow = success ? 0 : this.failuresInARow + 1
-    if (this.state !== 'healthy' && this.successesInARow >= (this.state === 'initial' ? 1 : this.settings.healthyThreshold))
-      this.turn('healthy')
-    else if (this.state !== 'unhealthy' && this.failuresInARow >= this.settings.unhealthyThreshold) this.turn('unhealthy')
-    this.onProbeDone()
-  }
-
-  private turn(state: 'healthy' | 'unhealthy'): void {
-    this.state = state
-    const { name } = this.target
-    if (this.host.recording) emit(this.host, { kind: 'target-state-changed', target: name, healthy: state === 'healthy' })
-    if (state === 'unhealthy') this.resetConnections()
-  }
-
-  private resetConnections(): void {
-    const count = this.forwardings.size
-    if (count === 0) return
-    for (const forwarding of this.forwardings) forwarding.reset()
-    this.forwardings.clear()
-    if (this.host.recording) emit(this.host, { kind: 'connections-reset', target: this.target.name, count })
-  }
+function keyOf({ name, address }: LoadBalancerTarget): string {
+  return `${name} ${address.host}:${address.port}`
 }

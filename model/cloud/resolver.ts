@@ -2,16 +2,18 @@
  * A client's resolver: asks the region's DNS servers for the addresses of a name, over datagrams, and keeps answers as its profile says.
  *
  * - `ttl`: an answer is used until its shortest TTL has passed; its order is turned at random for each who asks, as caching resolvers do.
+ * - `ttl-serve-stale`: the same, but while no server answers the old answer stays in use for up to a day more (RFC 8767, "Serving Stale Data to Improve DNS Resiliency"): who asks gets it after
+ *   1.8 s, and for the next 30 s at once.
  * - `first-address-pinned`: the first address ever received is all that is ever given again.
  * - `for-ever`: the first answer is used for as long as the process lives.
  *
  * Servers are tried in turn, a second each, two rounds, beginning with the one that answered last. Those who ask for one name at the same time share one flight.
- * Left out: caching of failures, answers past their TTL when no server answers, TCP.
+ * Left out: caching of failures, TCP.
  */
 import type { Address, DatagramSocket, Host, RandomStream, Timer } from '../host.ts'
 import { readDnsMessage, responseCodes, rotated, writeDnsQuery } from './dns-message.ts'
 
-export type ResolverCache = 'ttl' | 'first-address-pinned' | 'for-ever'
+export type ResolverCache = 'ttl' | 'ttl-serve-stale' | 'first-address-pinned' | 'for-ever'
 
 export interface ResolverOptions {
   readonly cache: ResolverCache
@@ -27,15 +29,24 @@ interface Flight {
   serverIndex: number
   tries: number
   timer: Timer | undefined
+  /** After it those who wait get what is stale. */
+  staleTimer: Timer | undefined
 }
 
 interface CachedAnswer {
   readonly addresses: readonly string[]
-  readonly validUntilMs: number
+  validUntilMs: number
+  /** Until then it may be given when no server answers. */
+  readonly staleUntilMs: number
 }
 
 const TRY_TIMEOUT_MS = 1000
 const ROUNDS = 2
+/** RFC 8767 section 5: the client response timer, the failure recheck timer, and the least of the values recommended for the maximum stale timer. */
+const CLIENT_RESPONSE_MS = 1800
+const FAILURE_RECHECK_MS = 30_000
+const MAXIMUM_STALE_MS = 86_400_000
+const forEver = { validUntilMs: Number.POSITIVE_INFINITY, staleUntilMs: Number.POSITIVE_INFINITY }
 /** The host gives any free port. */
 const ANY_PORT = 0
 
@@ -73,8 +84,17 @@ export class Resolver {
       open.waiting.push(done)
       return
     }
-    const flight: Flight = { name: key, waiting: [done], queries: new Map(), serverIndex: this.preferredServer, tries: 0, timer: undefined }
+    const flight: Flight = {
+      name: key,
+      waiting: [done],
+      queries: new Map(),
+      serverIndex: this.preferredServer,
+      tries: 0,
+      timer: undefined,
+      staleTimer: undefined,
+    }
     this.flights.set(key, flight)
+    if (this.staleAnswer(key) !== undefined) flight.staleTimer = this.host.setTimer(CLIENT_RESPONSE_MS, () => this.giveStale(flight))
     this.ask(flight)
   }
 
@@ -91,6 +111,20 @@ export class Resolver {
     this.flightOfQuery.set(id, flight)
     this.socket.send(server, writeDnsQuery(id, flight.name))
     flight.timer = this.host.setTimer(TRY_TIMEOUT_MS, () => this.ask(flight))
+  }
+
+  private staleAnswer(name: string): CachedAnswer | undefined {
+    const cached = this.cached.get(name)
+    return cached !== undefined && this.host.nowMs() < cached.staleUntilMs ? cached : undefined
+  }
+
+  /** No server has answered for too long. The flight goes on: an answer that still comes is kept. */
+  private giveStale(flight: Flight): void {
+    const stale = this.staleAnswer(flight.name)
+    if (stale === undefined) return
+    this.host.reached('resolver serves stale data')
+    stale.validUntilMs = Math.min(stale.staleUntilMs, this.host.nowMs() + FAILURE_RECHECK_MS)
+    for (const done of flight.waiting.splice(0)) this.give(stale.addresses, done)
   }
 
   /** Unguessable, as RFC 5452 section 9.2 asks, and not in use. */
@@ -123,25 +157,30 @@ export class Resolver {
     if (addresses.length > 0) {
       const ttlSeconds = message.addresses.reduce((least, { ttlSeconds }) => Math.min(least, ttlSeconds), Number.POSITIVE_INFINITY)
       this.keep(flight.name, addresses, ttlSeconds)
-    }
+    } else this.cached.delete(flight.name)
     this.land(flight, addresses)
   }
 
   private keep(name: string, addresses: readonly string[], ttlSeconds: number): void {
+    const expiryMs = this.host.nowMs() + ttlSeconds * 1000
     switch (this.cache) {
       case 'ttl':
-        this.cached.set(name, { addresses, validUntilMs: this.host.nowMs() + ttlSeconds * 1000 })
+        this.cached.set(name, { addresses, validUntilMs: expiryMs, staleUntilMs: expiryMs })
+        return
+      case 'ttl-serve-stale':
+        this.cached.set(name, { addresses, validUntilMs: expiryMs, staleUntilMs: expiryMs + MAXIMUM_STALE_MS })
         return
       case 'first-address-pinned':
-        this.cached.set(name, { addresses: addresses.slice(0, 1), validUntilMs: Number.POSITIVE_INFINITY })
+        this.cached.set(name, { addresses: addresses.slice(0, 1), ...forEver })
         return
       case 'for-ever':
-        this.cached.set(name, { addresses, validUntilMs: Number.POSITIVE_INFINITY })
+        this.cached.set(name, { addresses, ...forEver })
     }
   }
 
   private land(flight: Flight, addresses: readonly string[]): void {
     flight.timer?.cancel()
+    flight.staleTimer?.cancel()
     this.flights.delete(flight.name)
     for (const id of flight.queries.keys()) this.flightOfQuery.delete(id)
     // The pinned address is all that is given even to those who shared the first flight.

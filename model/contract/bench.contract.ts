@@ -37,6 +37,13 @@ const patienceMs = 8000
 /** Long enough for what must not happen to have happened. */
 export const whileMs = 60
 
+interface MachineOptions {
+  readonly role?: string
+  readonly zone?: string
+  readonly boot?: Boot
+  readonly floatingAddresses?: readonly string[]
+}
+
 export class Bench {
   readonly harness: Harness
   readonly world: World
@@ -51,7 +58,7 @@ export class Bench {
     this.world = harness.world
   }
 
-  machine(name: string, options: { role?: string; zone?: string; boot?: Boot } = {}): Machine {
+  machine(name: string, options: MachineOptions = {}): Machine {
     this.#added += 1
     return new Machine(this, name, `10.1.0.${this.#added}`, options)
   }
@@ -83,7 +90,7 @@ export class Machine {
   /** Every process that was started here, the running one last. */
   readonly hosts: Host[] = []
 
-  constructor(bench: Bench, name: string, address: string, options: { role?: string; zone?: string; boot?: Boot }) {
+  constructor(bench: Bench, name: string, address: string, options: MachineOptions) {
     this.#bench = bench
     this.name = name
     this.address = address
@@ -91,7 +98,8 @@ export class Machine {
       this.hosts.push(host)
       return options.boot?.(host) ?? {}
     }
-    bench.world.addMachine({ name, zone: options.zone ?? 'az1', role: options.role ?? 'tested', address, cores: 2, boot })
+    const { zone = 'az1', role = 'tested', floatingAddresses = [] } = options
+    bench.world.addMachine({ name, zone, role, address, floatingAddresses, cores: 2, boot })
   }
 
   get host(): Host {

@@ -5,6 +5,7 @@ import { type Bench, type Check, cut, ForwardingTape, type Machine, pattern, Tap
 
 const joiningPort = 443
 const targetPort = 1883
+const idleMs = 1000
 
 interface Joined {
   readonly client: Machine
@@ -18,24 +19,29 @@ interface Joined {
 }
 
 /** A client whose connection a machine joins to a target, in `accept`. */
-async function joined(bench: Bench): Promise<Joined> {
+async function joined(bench: Bench, idleTimeoutMs?: number): Promise<Joined> {
   const client = bench.machine('client-machine')
   const joint = bench.machine('joint-machine')
   const target = bench.machine('target-machine')
   const { tapes } = await target.listen(targetPort)
-  const { inbound, told } = await joinAccepted(bench, joint, target)
+  const { inbound, told } = await joinAccepted(bench, joint, target, idleTimeoutMs)
   const near = await client.connect(joint.at(joiningPort))
   await bench.until(() => tapes.length > 0, 'the target to accept')
   return { client, joint, target, near, inbound, told, far: tapes[0]! }
 }
 
-async function joinAccepted(bench: Bench, joint: Machine, target: Machine): Promise<{ inbound: Tape; told: ForwardingTape }> {
+async function joinAccepted(
+  bench: Bench,
+  joint: Machine,
+  target: Machine,
+  idleTimeoutMs?: number,
+): Promise<{ inbound: Tape; told: ForwardingTape }> {
   const inbound = new Tape(bench)
   const told = new ForwardingTape(bench)
   await joint.do((host) =>
     host.listen(joiningPort, (connection) => {
       inbound.connection = connection
-      told.forwarding = host.forward(connection, target.at(targetPort), told)
+      told.forwarding = host.forward(connection, target.at(targetPort), told, idleTimeoutMs)
       return inbound
     }),
   )
@@ -62,6 +68,30 @@ export function forwardContract(check: Check): void {
       expect(far.bytes.equals(up)).toBe(true)
       expect(near.bytes.equals(down)).toBe(true)
       expect(inbound.log).toEqual([])
+      expect(told.log).toEqual([])
+    })
+
+    check(
+      'is forgotten when no byte went either way for its idle time: who sends then gets RST, and the joint is told `timeout`',
+      async (bench) => {
+        const { client, target, near, far, told } = await joined(bench, idleMs)
+        await bench.run(2 * idleMs)
+        await client.do(() => near.connection!.write(Buffer.from('late')))
+        await bench.until(() => near.closeReason !== undefined && told.log.length > 0, 'the end of the idle joint')
+        await target.do(() => far.connection!.write(Buffer.from('late')))
+        await bench.until(() => far.closeReason !== undefined, 'the end at the target')
+        expect([near.closeReason, far.closeReason, far.byteCount]).toEqual(['reset', 'reset', 0])
+        expect(told.log).toEqual(['timeout'])
+      },
+    )
+
+    check('is kept by bytes one way', async (bench) => {
+      const { target, near, far, told } = await joined(bench, idleMs)
+      for (let i = 0; i < 8; i++) {
+        await bench.run(idleMs / 5)
+        await target.do(() => far.connection!.write(Buffer.from('x')))
+      }
+      await bench.until(() => near.byteCount === 8, 'every byte')
       expect(told.log).toEqual([])
     })
 

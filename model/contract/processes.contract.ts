@@ -1,5 +1,6 @@
 /** Life and death of processes. */
 import { describe, expect } from 'vitest'
+import type { Host } from '../host.ts'
 import { type Bench, type Check, connected, pattern, Tape, whileMs, writeUntilHeldBack } from './bench.contract.ts'
 
 export function processContract(check: Check): void {
@@ -145,8 +146,8 @@ export function processContract(check: Check): void {
       bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
       const machine = bench.machine('a', {
         boot: (host) => ({
-          stop: (done) => {
-            asked.push('stop')
+          stop: (done, withinMs) => {
+            asked.push(`stop within ${withinMs}`)
             host.setTimer(300, done)
           },
         }),
@@ -154,7 +155,7 @@ export function processContract(check: Check): void {
       await machine.do(() => {})
       bench.world.stop('a', 5000)
       await bench.run(10)
-      expect(asked).toEqual(['stop'])
+      expect(asked).toEqual(['stop within 5000'])
       expect(ends).toEqual([])
       await bench.until(() => ends.length > 0, 'the end')
       expect(ends).toEqual(['a stopped'])
@@ -171,6 +172,192 @@ export function processContract(check: Check): void {
       await bench.until(() => ends.length > 0, 'the end')
       expect(ends).toEqual(['a stopped'])
     })
+  })
+
+  describe('an upgrade, and machines that come and go', () => {
+    const spec = { zone: 'az1', role: 'tested', cores: 1 } as const
+
+    check('an upgrade stops the process in order and starts the next version after a while, with its files', async (bench) => {
+      const log: string[] = []
+      const runs = (version: string) => (host: Host) => {
+        log.push(`${version} is version ${host.version} and finds ${host.files.size('kept')}`)
+        host.files.append('kept', Buffer.from('x'))
+        return {
+          stop: (done: () => void) => {
+            log.push(`${version} stops`)
+            host.setTimer(50, done)
+          },
+        }
+      }
+      bench.world.addMachine({ ...spec, name: 'a', address: '10.1.0.77', boot: runs('first'), upgraded: runs('second') })
+      await bench.run(20)
+      bench.world.apply({ kind: 'upgrade', machines: ['a'], graceMs: 5000, downMs: 100 })
+      await bench.until(() => !bench.world.isRunning('a'), 'the end of the first version')
+      await bench.until(() => bench.world.isRunning('a'), 'the start of the second version')
+      await bench.run(10)
+      expect(log).toEqual(['first is version 1 and finds 0', 'first stops', 'second is version 2 and finds 1'])
+      const starts = bench.world.history.flatMap(({ event }) => (event.kind === 'process-started' ? [event] : []))
+      expect(starts).toEqual([
+        { kind: 'process-started', bootId: 1 },
+        { kind: 'process-started', bootId: 2, version: 2 },
+      ])
+    })
+
+    check('a machine that is scaled in stops in order and never comes back, not after a crash either', async (bench) => {
+      const ends: string[] = []
+      bench.world.observe({ onProcessEnded: (machine, cause) => ends.push(`${machine} ${cause}`) })
+      const machine = bench.machine('a')
+      await machine.do(() => {})
+      bench.world.apply({ kind: 'scale-in', machines: ['a'], graceMs: 300 })
+      await bench.until(() => ends.length > 0, 'the end')
+      bench.world.apply({ kind: 'crash', machines: ['a'] })()
+      await bench.run(100)
+      expect([ends, bench.world.isRunning('a'), machine.hosts.length]).toEqual([['a stopped'], false, 1])
+    })
+
+    check('a machine that stands by starts when it is scaled out, once', async (bench) => {
+      let starts = 0
+      const boot = () => {
+        starts++
+        return {}
+      }
+      bench.world.addMachine({ ...spec, name: 'a', address: '10.1.0.77', boot, standby: true })
+      await bench.run(50)
+      expect([starts, bench.world.isRunning('a')]).toEqual([0, false])
+      for (let i = 0; i < 2; i++) bench.world.apply({ kind: 'scale-out', machines: ['a'] })
+      await bench.until(() => starts > 0, 'the start')
+      await bench.run(50)
+      expect([starts, bench.world.isRunning('a')]).toEqual([1, true])
+    })
+  })
+
+  describe('floating addresses', () => {
+    const floating = '10.1.0.99'
+    const port = 443
+
+    /** Two machines that echo, of which the first has the address, and a client. */
+    const holders = async (bench: Bench) => {
+      const first = bench.machine('first', { floatingAddresses: [floating] })
+      const second = bench.machine('second')
+      const servers = { first: await first.listen(port, { echo: true }), second: await second.listen(port, { echo: true }) }
+      const client = bench.machine('client')
+      const controller = bench.machine('controller', { role: 'instance-group' })
+      const control = await controller.do((host) => host.machines!)
+      return { servers, client, controller, control }
+    }
+
+    check('reach the machine that has them, until they are moved to another; connections made before go on', async (bench) => {
+      const { servers, client, controller, control } = await holders(bench)
+      expect(control.holderOf(floating)).toBe('first')
+      const before = await client.connect({ host: floating, port })
+      await bench.until(() => servers.first.tapes.length === 1, 'the first machine to accept')
+      await controller.do(() => control.moveAddress(floating, 'second'))
+      expect(control.holderOf(floating)).toBe('second')
+      const after = await client.connect({ host: floating, port })
+      await client.do(() => {
+        before.connection!.write(Buffer.from('on the old way'))
+        after.connection!.write(Buffer.from('new'))
+      })
+      await bench.until(() => before.byteCount === 14 && after.byteCount === 3, 'the echoes')
+      expect([servers.first.tapes.length, servers.second.tapes.length]).toEqual([1, 1])
+      await controller.do(() => control.moveAddress(floating, 'first'))
+      await client.connect({ host: floating, port })
+      await bench.until(() => servers.first.tapes.length === 2, 'the first machine to accept again')
+    })
+
+    check('are moved by name, and none but those', async (bench) => {
+      const { client, controller, control } = await holders(bench)
+      await expect(controller.do(() => control.moveAddress(floating, 'nowhere'))).rejects.toThrow('nowhere')
+      await expect(controller.do(() => control.moveAddress(client.address, 'second'))).rejects.toThrow('no floating address')
+      await expect(controller.do(() => control.holderOf('10.1.0.98'))).rejects.toThrow('10.1.0.98 is no floating address')
+    })
+  })
+
+  describe('start and stop of machines', () => {
+    const spec = { zone: 'az1', role: 'tested', cores: 1, address: '10.1.0.77', name: 'spare', standby: true } as const
+
+    /** A machine that stands by, and a controller that knows its state. */
+    const spareIn = async (bench: Bench) => {
+      const log: string[] = []
+      const boot = (host: Host) => {
+        log.push(`started ${host.bootId}`)
+        return {
+          stop: (done: () => void) => {
+            log.push('asked')
+            host.setTimer(100, done)
+          },
+        }
+      }
+      bench.world.addMachine({ ...spec, boot })
+      bench.world.observe({ onProcessEnded: (_machine, cause) => log.push(cause) })
+      const controller = bench.machine('controller', { role: 'instance-group' })
+      const control = await controller.do((host) => host.machines!)
+      return { log, controller, control, state: () => control.state('spare') }
+    }
+
+    check('are for the instance group alone', async (bench) => {
+      const { controller } = await spareIn(bench)
+      expect(await bench.machine('other').do((host) => host.machines)).toBeUndefined()
+      await expect(controller.do((host) => host.machines!.state('nowhere'))).rejects.toThrow('nowhere')
+    })
+
+    check('a machine that stands by starts after its start-up, and stands by again once it has stopped in order', async (bench) => {
+      const { log, control, controller, state } = await spareIn(bench)
+      expect(state()).toBe('standby')
+      const beganUs = bench.world.nowUs()
+      await controller.do(() => {
+        control.start('spare', 200)
+        control.start('spare', 1)
+        expect(state()).toBe('starting')
+      })
+      await bench.run(100)
+      expect(log).toEqual([])
+      await bench.until(() => bench.world.isRunning('spare'), 'the start')
+      expect(bench.world.nowUs() - beganUs).toBeGreaterThanOrEqual(200_000)
+      expect(state()).toBe('in-service')
+      await controller.do(() => {
+        control.stop('spare', 5000)
+        expect(state()).toBe('stopping')
+        expect(log).toEqual(['started 1'])
+      })
+      await bench.until(() => state() === 'standby', 'the end')
+      await controller.do(() => control.start('spare', 0))
+      await bench.until(() => bench.world.isRunning('spare'), 'the second start')
+      expect(log).toEqual(['started 1', 'asked', 'stopped', 'started 2'])
+    })
+
+    check('a start is called off by a stop, and none but machines planned to stand by are stopped', async (bench) => {
+      const { log, control, controller, state } = await spareIn(bench)
+      const other = bench.machine('other')
+      await controller.do(() => {
+        control.start('spare', 50)
+        control.stop('spare', 1000)
+        control.stop('other', 1000)
+        control.start('other', 0)
+      })
+      await bench.run(150)
+      expect([log, state(), control.state('other'), other.hosts.length]).toEqual([[], 'standby', 'in-service', 1])
+    })
+
+    check(
+      'a crash that is over does not start a machine that stands by again, and one that is scaled in never comes back',
+      async (bench) => {
+        const { log, control, controller, state } = await spareIn(bench)
+        await controller.do(() => control.start('spare', 0))
+        await bench.until(() => bench.world.isRunning('spare'), 'the start')
+        const heal = bench.world.apply({ kind: 'crash', machines: ['spare'] })
+        expect(state()).toBe('in-service')
+        await controller.do(() => control.stop('spare', 1000))
+        await bench.until(() => state() === 'standby', 'standing by')
+        heal()
+        await bench.run(50)
+        expect([log, state()]).toEqual([['started 1', 'injected'], 'standby'])
+        bench.world.apply({ kind: 'scale-in', machines: ['spare'], graceMs: 100 })
+        await controller.do(() => control.start('spare', 0))
+        await bench.run(50)
+        expect([bench.world.isRunning('spare'), state()]).toEqual([false, 'retired'])
+      },
+    )
   })
 
   describe('other faults', () => {

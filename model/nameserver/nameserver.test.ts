@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { createSimWorld } from '../../sim/world.ts'
 import type { ServiceEvent } from '../events.ts'
 import type { Host } from '../host.ts'
-import { defaultSettings, ports } from '../settings.ts'
+import { defaultSettings, ports, type ServiceSettings } from '../settings.ts'
 import { Link } from '../wire/link.ts'
 import type { MessageOf, ReplyOf } from '../wire/messages.ts'
 import type { VirtualWorld } from '../world.ts'
@@ -22,7 +22,7 @@ interface Step {
   readonly link?: number
 }
 
-function worldWithNameserver(shardCount: number, seed = 1): VirtualWorld {
+function worldWithNameserver(shardCount: number, seed = 1, own: Partial<ServiceSettings['nameserver']> = {}): VirtualWorld {
   const world = createSimWorld({ seed, recording: true })
   world.addMachine({
     name: 'nameserver-1',
@@ -30,7 +30,7 @@ function worldWithNameserver(shardCount: number, seed = 1): VirtualWorld {
     role: 'nameserver',
     address: nameserver.host,
     cores: 2,
-    boot: bootNameserver({ settings: defaultSettings, shardCount }),
+    boot: bootNameserver({ settings: { ...defaultSettings, nameserver: { ...defaultSettings.nameserver, ...own } }, shardCount }),
   })
   return world
 }
@@ -113,6 +113,30 @@ describe('a nameserver', () => {
     expect(replies[0]).toMatchObject({ name: 'registered', young: true })
     expect(replies[1]).toMatchObject({ young: true })
     expect(replies[2]).toMatchObject({ young: false })
+  })
+
+  test('is young for as many expiries as it is told, also for none', () => {
+    const steps: readonly Step[] = [
+      { atMs: 100, request: register('a', []) },
+      { atMs: 1400, request: heartbeat('a') },
+      { atMs: 1600, request: heartbeat('a') },
+    ]
+    const youngOf = (unknownForExpiries: number) =>
+      play(worldWithNameserver(1, 1, { unknownForExpiries }), steps).map((reply) => (reply as { readonly young: boolean }).young)
+    expect(youngOf(1)).toEqual([true, true, true])
+    expect(youngOf(0.5)).toEqual([true, true, false])
+    expect(youngOf(0)).toEqual([false, false, false])
+  })
+
+  test('finds silence only at its scans, where it has an interval', () => {
+    const silentAtMs = (scanIntervalMs: number) => {
+      const world = worldWithNameserver(1, 1, { scanIntervalMs })
+      play(world, [{ atMs: 2100, request: register('a', [[0, 1]]) }, ...beats('b', 200, 15_000)])
+      return world.history.filter(({ event }) => event.kind === 'broker-silent').map(({ timeUs }) => Math.floor(timeUs / 1000 / 1000))
+    }
+    // Silent since 2.1 s, so for more than 3 s from 5.1 s on; b asks each second, at 0.2 s past.
+    expect(silentAtMs(0)).toEqual([5])
+    expect(silentAtMs(5000)).toEqual([10])
   })
 
   test('asks a broker that it does not know to register', () => {

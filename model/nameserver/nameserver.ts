@@ -7,6 +7,7 @@
  *
  * No timer runs here. Who is silent is found out when somebody asks, since nobody can tell the difference before that.
  */
+import { listenPrivately } from '../cloud/vpc.ts'
 import { emit } from '../events.ts'
 import type { Address, Boot, Connection, Host } from '../host.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -21,7 +22,7 @@ export interface NameserverConfig {
 export function bootNameserver(config: NameserverConfig): Boot {
   return (host) => {
     const nameserver = new Nameserver(host, config)
-    host.listen(ports.nameserver, (connection) => nameserver.accept(connection))
+    listenPrivately(host, ports.nameserver, (connection) => nameserver.accept(connection))
     return {}
   }
 }
@@ -52,6 +53,8 @@ interface Route {
 class Nameserver {
   private readonly host: Host
   private readonly expiryMs: number
+  private readonly scanIntervalMs: number
+  private readonly youngMs: number
   private readonly shardCount: number
   /** Differs from start to start, so that a version number of a former life is not taken for one of this. */
   private readonly instance: number
@@ -59,10 +62,15 @@ class Nameserver {
   private readonly brokers = new Map<string, Broker>()
   private readonly routes: (Route | undefined)[] = []
   private linksAccepted = 0
+  /** What heartbeats are answered, until a broker registers or falls silent. */
+  private view: Pick<MessageOf<'heartbeatAnswer'>, 'ownerless' | 'alive'> | undefined = undefined
 
   constructor(host: Host, config: NameserverConfig) {
     this.host = host
-    this.expiryMs = config.settings.nameserver.expiryMs
+    const { expiryMs, scanIntervalMs, unknownForExpiries } = config.settings.nameserver
+    this.expiryMs = expiryMs
+    this.scanIntervalMs = scanIntervalMs
+    this.youngMs = expiryMs * unknownForExpiries
     this.shardCount = config.shardCount
     this.instance = host.random(`nameserver instance ${host.bootId}`).below(0x1_0000_0000)
   }
@@ -96,22 +104,30 @@ class Nameserver {
   }
 
   private young(): boolean {
-    return this.host.nowMs() < this.expiryMs
+    return this.host.nowMs() < this.youngMs
   }
 
   private noticeSilence(): void {
-    const nowMs = this.host.nowMs()
+    const nowMs = this.latestScanMs()
     for (const broker of this.brokers.values()) {
       const silentMs = nowMs - broker.lastHeardMs
       if (broker.state === 'silent' || silentMs <= this.expiryMs) continue
       broker.state = 'silent'
       if (this.host.recording) emit(this.host, { kind: 'broker-silent', broker: broker.name, silentMs: Math.round(silentMs) })
+      this.view = undefined
     }
+  }
+
+  /** The time of the latest scan. Nobody knows of a scan before the next question, so that it needs no timer. */
+  private latestScanMs(): number {
+    const nowMs = this.host.nowMs()
+    return this.scanIntervalMs === 0 ? nowMs : Math.floor(nowMs / this.scanIntervalMs) * this.scanIntervalMs
   }
 
   private register(linkNumber: number, message: MessageOf<'register'>): void {
     const known = this.brokers.get(message.broker)
     if (known !== undefined && isStale(known, linkNumber, message.bootId)) return
+    this.view = undefined
     const address = { host: message.host, port: message.port }
     const serving = new Map<number, number>()
     for (const { shard, epoch } of message.serving) if (shard < this.shardCount) serving.set(shard, epoch)
@@ -164,7 +180,9 @@ class Nameserver {
     // A broker that was silent has to register again: what it served when it was last heard says nothing about now.
     const known = broker !== undefined && broker.bootId === message.bootId && broker.state === 'heard'
     if (known) broker.lastHeardMs = this.host.nowMs()
-    return { name: 'heartbeatAnswer', known, young: this.young(), ownerless: this.ownerless(), alive: this.alive() }
+    this.view ??= { ownerless: this.ownerless(), alive: this.alive() }
+    const { ownerless, alive } = this.view
+    return { name: 'heartbeatAnswer', known, young: this.young(), ownerless, alive }
   }
 
   /** Shards that nobody serves, and that no broker is about to: two that try at once only displace each other, each with a lease to wait out. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { createSimWorld } from '../../sim/world.ts'
 import type { Host } from '../host.ts'
-import { defaultSettings, ports } from '../settings.ts'
+import { defaultSettings, ports, type ServiceSettings } from '../settings.ts'
 import type { VirtualWorld } from '../world.ts'
 import { bootNameserver } from './nameserver.ts'
 import { Registration, type ServedShard } from './registration.ts'
@@ -16,7 +16,12 @@ class Region {
   readonly serving = new Map<string, readonly ServedShard[]>()
   readonly ticks = new Map<string, number>()
 
-  constructor(shardCount = 2) {
+  /** What each broker found shard 0 to be at its ticks. */
+  readonly found = new Map<string, (number | undefined)[]>()
+  private readonly settings: ServiceSettings
+
+  constructor(shardCount = 2, settings: ServiceSettings = defaultSettings) {
+    this.settings = settings
     addresses.forEach(({ host }, index) => {
       this.world.addMachine({
         name: `nameserver-${index + 1}`,
@@ -24,7 +29,7 @@ class Region {
         role: 'nameserver',
         address: host,
         cores: 2,
-        boot: bootNameserver({ settings: defaultSettings, shardCount }),
+        boot: bootNameserver({ settings, shardCount }),
       })
     })
   }
@@ -44,10 +49,13 @@ class Region {
           broker,
           address: { host: host.address, port: ports.broker },
           nameservers: addresses,
-          settings: defaultSettings,
+          settings: this.settings,
           serving: () => this.serving.get(broker)!,
           attaching: () => [],
-          onTick: () => this.ticks.set(broker, (this.ticks.get(broker) ?? 0) + 1),
+          onTick: () => {
+            this.ticks.set(broker, (this.ticks.get(broker) ?? 0) + 1)
+            this.found.set(broker, [...(this.found.get(broker) ?? []), registration.ownerless(0)?.epoch])
+          },
         })
         this.registrations.set(broker, registration)
         return {}
@@ -123,6 +131,26 @@ describe('ownerless', () => {
     region.crash('nameserver-2')
     region.runTo(11)
     expect(region.of('broker-1').ownerless(0)).toBeUndefined()
+  })
+
+  test('is not said on answers to an earlier heartbeat, which slow heartbeats make old', () => {
+    const slow: ServiceSettings = {
+      ...defaultSettings,
+      nameserver: { ...defaultSettings.nameserver, expiryMs: 25_000 },
+      broker: { ...defaultSettings.broker, heartbeatIntervalMs: 20_000 },
+    }
+    const region = new Region(2, slow)
+    region.addBroker(1)
+    region.addBroker(2)
+    region.runTo(46)
+    expect(region.found.get('broker-2')).toContain(0)
+    region.serve('broker-1', [{ shard: 0, epoch: 1 }])
+    region.runTo(47)
+    region.found.clear()
+    // The first answer that tells of it comes while those of the two other nameservers, 20 s old, still call the shard ownerless.
+    region.runTo(90)
+    expect(region.found.get('broker-2')!.length).toBeGreaterThanOrEqual(6)
+    expect(new Set(region.found.get('broker-2'))).toEqual(new Set([undefined]))
   })
 
   test('is not said on the word of nameservers that have just started', () => {
@@ -225,6 +253,25 @@ describe('a registration', () => {
     region.runTo(16)
     expect(region.of('broker-2').ownerless(1)).toBeUndefined()
     expect(region.of('broker-2').alive()).toEqual(['broker-1', 'broker-2'])
+  })
+
+  test('is told once of all that changes in one instant, as it is in the end', () => {
+    const region = new Region()
+    region.addBroker(1)
+    region.runTo(5.2)
+    const eventsFor = (changes: number, fromEpoch: number) => {
+      const before = region.world.counters().events
+      const nowUs = region.world.nowUs()
+      for (let change = 0; change < changes; change++) region.serve('broker-1', [{ shard: 0, epoch: fromEpoch + change }])
+      region.world.run(nowUs + 100_000)
+      return region.world.counters().events - before
+    }
+    const ofOne = eventsFor(1, 1)
+    expect(eventsFor(20, 2)).toBe(ofOne)
+    const told = region.world.history.flatMap(({ event }) =>
+      event.kind === 'route-changed' ? [(event as unknown as { epoch: number }).epoch] : [],
+    )
+    expect(told).toEqual([1, 1, 1, 21, 21, 21])
   })
 
   test('costs few events when nothing happens', () => {

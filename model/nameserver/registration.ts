@@ -4,7 +4,7 @@
  * What it promises: each nameserver that can be reached is told what the broker serves now, in the order in which that changed; and `ownerless` speaks only for a majority of all
  * nameservers, heard lately, none of them young. It does not decide who takes a shard, and a wrong answer costs no message: the volume's epochs keep two owners apart.
  */
-import type { Address, Host } from '../host.ts'
+import type { Address, Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import { Link, type LinkHandler } from '../wire/link.ts'
 
@@ -34,6 +34,8 @@ export class Registration {
   private readonly options: RegistrationOptions
   private readonly peers: readonly Peer[]
   private readonly freshMs: number
+  private lastBeatMs = 0
+  private telling: Timer | undefined
 
   constructor(host: Host, options: RegistrationOptions) {
     this.host = host
@@ -45,21 +47,27 @@ export class Registration {
     this.arm(host.random('heartbeat phase').next() * intervalMs)
   }
 
-  /** What the broker serves, or is taking over, has changed: every nameserver is told. */
+  /** What the broker serves, or is taking over, has changed: every nameserver is told, once for all that changes in one instant. A broker may take many shards at a time. */
   changed(): void {
-    for (const peer of this.peers) peer.servingChanged()
+    if (this.telling !== undefined) return
+    this.telling = this.host.setTimer(0, () => {
+      this.telling = undefined
+      for (const peer of this.peers) peer.servingChanged()
+    })
   }
 
-  /** @returns the highest epoch known of the shard, 0 where it never had one, when a majority says that nobody serves it; else undefined. */
+  /**
+   * @returns the highest epoch known of the shard, 0 where it never had one, when a majority says that nobody serves it; else undefined. Only answers to the
+   * latest heartbeat count: since an older one, which may be half a minute old, another broker may have taken the shard.
+   */
   ownerless(shard: number): { readonly epoch: number } | undefined {
-    const nowMs = this.host.nowMs()
     let votes = 0
     let epoch = 0
     for (const { answer } of this.peers) {
       const listed = answer?.ownerless.get(shard)
       if (answer === undefined || listed === undefined) continue
       if (listed > epoch) epoch = listed
-      if (!answer.young && nowMs - answer.askedMs <= this.freshMs) votes++
+      if (!answer.young && answer.askedMs >= this.lastBeatMs) votes++
     }
     return this.isMajority(votes) ? { epoch } : undefined
   }
@@ -83,6 +91,7 @@ export class Registration {
 
   private arm(delayMs: number): void {
     this.host.setTimer(delayMs, () => {
+      this.lastBeatMs = this.host.nowMs()
       for (const peer of this.peers) peer.beat()
       this.arm(this.options.settings.broker.heartbeatIntervalMs)
     })

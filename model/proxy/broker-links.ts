@@ -13,6 +13,7 @@ export interface BrokerLinksOwner {
   onDeliver(message: MessageOf<'deliver'>): void
   onRelease(message: MessageOf<'release'>): void
   onKick(message: MessageOf<'kickSession'>): void
+  onDrop(message: MessageOf<'dropConnection'>): void
 }
 
 /** So many acknowledgements are sent at once, without waiting for more. */
@@ -59,8 +60,9 @@ export class BrokerLink implements LinkHandler {
   }
 
   onRequest(_link: Link, message: Message, reply: (message: Message) => void): void {
-    if (message.name !== 'kickSession') return
-    this.owner.onKick(message)
+    if (message.name === 'kickSession') this.owner.onKick(message)
+    else if (message.name === 'dropConnection') this.owner.onDrop(message)
+    else return
     reply({ name: 'kicked' })
   }
 
@@ -103,6 +105,11 @@ export class BrokerLink implements LinkHandler {
    */
   received(shard: number, handle: number, sequence: number): void {
     this.link.notify({ name: 'received', shard, places: [{ handle, sequence }] })
+  }
+
+  /** The message at a place expired here. Losing this means that the shard delivers the place again, as one that may have been sent. */
+  expired(shard: number, handle: number, sequence: number): void {
+    this.link.notify({ name: 'expired', shard, places: [{ handle, sequence }] })
   }
 
   /** Sends what waits for company: at once, because what comes next must not overtake it. */

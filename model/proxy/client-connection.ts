@@ -6,7 +6,7 @@
  * CONNECT is judged in `handshake.ts`; what packets of a connected client do is in `connected-session.ts`, what may leave and when in `outlet.ts`.
  */
 import { emit } from '../events.ts'
-import type { CloseReason, Connection, ConnectionHandler } from '../host.ts'
+import type { CloseReason, Connection } from '../host.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import { encodePacket, type Malformed, PacketReader, type PacketSink } from '../wire/mqtt-codec.ts'
 import type { Connect, Disconnect, Packet, ProtocolVersion } from '../wire/packets.ts'
@@ -21,13 +21,14 @@ import type { ReceivedPublishesPorts } from './received-publishes.ts'
 import { SessionOpening } from './session-opening.ts'
 import type { ShardDomain } from './shard-domain.ts'
 import type { Delivery } from './subscriber.ts'
+import type { TlsClient } from './tls-handshakes.ts'
 
 /** Packets taken before CONNACK beyond which the connection is not read. */
 const EARLY_PACKETS_LIMIT = 100
 /** A keepalive's grace [MQTT-3.1.2-22]. */
 const KEEPALIVE_GRACE = 1.5
 
-export class ClientConnection implements ConnectionHandler, PacketSink, ReceivedPublishesPorts {
+export class ClientConnection implements TlsClient, PacketSink, ReceivedPublishesPorts {
   readonly handle: number
   clientId = ''
   version: ProtocolVersion = 4
@@ -55,6 +56,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   private session: ConnectedSession | undefined
   /** Of `holding`, all that apply. */
   private held = 0
+  /** What was read and waits for the rate of its client: a publish, and whatever came after it. Undefined where nothing does. */
+  private postponed: Packet[] | undefined
 
   constructor(context: ProxyContext, connection: Connection, handle: number) {
     this.context = context
@@ -79,7 +82,15 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   }
 
   onClose(_connection: Connection, closeReason: CloseReason): void {
+    const goodbye = this.postponed?.find(({ type }) => type === 'disconnect')
+    // It was received before the end: the will is not due [MQTT-3.14.4-3].
+    if (goodbye !== undefined) this.session?.onPacket(goodbye)
     this.finish(`connection ${closeReason}`)
+  }
+
+  /** Its handshake is a real one, or broken. */
+  onForeignTls(): void {
+    this.finish('TLS that is not the modelled one: no cryptography is spoken here', 'reset')
   }
 
   onPacket(packet: Packet): void {
@@ -95,7 +106,8 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
         if (this.early.length > EARLY_PACKETS_LIMIT) this.hold(holding.early)
         break
       case 'connected':
-        this.session!.onPacket(packet)
+        if (this.postponed === undefined) this.session!.onPacket(packet)
+        else this.postponed.push(packet)
         break
       case 'closed':
         break
@@ -123,6 +135,12 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
     const judgement = judgeConnect(packet, context.access, settings.proxy, () => context.newClientId(), host.wallMs())
     if (judgement.kind === 'refused') {
       this.refuse(connackCode(judgement.reasonCode, this.version), judgement.why)
+      return
+    }
+    if (!context.hasRoom()) {
+      // 3.x has no word for a quota; that the server is not available for this client comes closest.
+      const tooMany = this.version === 5 ? reason.quotaExceeded : reason.serverUnavailable
+      this.refuse(connackCode(tooMany, this.version), 'more connections than the quota allows')
       return
     }
     const { handshake } = judgement
@@ -156,7 +174,7 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
     const early = this.early
     this.early = []
     this.readOn(holding.early)
-    for (const packet of early) if (!this.isClosed()) session.onPacket(packet)
+    this.take(early)
   }
 
   /** The client ends the connection. */
@@ -253,10 +271,6 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
     return this.context.domainOf(shard)
   }
 
-  refreshRoutes(): void {
-    this.context.refreshRoutes()
-  }
-
   /** The session was closed or ended meanwhile, as for one whose proxy was out of reach; nobody has taken it over. */
   sessionLost(): void {
     this.disconnect(reason.serverBusy, 'session lost')
@@ -321,6 +335,30 @@ export class ClientConnection implements ConnectionHandler, PacketSink, Received
   hold(why: Holding): void {
     if (this.held === 0) this.connection.pause()
     this.held |= why
+  }
+
+  /** The packet at hand, and all that come after it, are taken so much later. */
+  postpone(packet: Packet, forMs: number): void {
+    this.hold(holding.rate)
+    this.postponed = [packet]
+    this.context.host.setTimer(forMs, () => {
+      const packets = this.postponed
+      this.postponed = undefined
+      if (packets === undefined || !this.isConnected) return
+      this.take(packets)
+      if (this.postponed === undefined) this.readOn(holding.rate)
+    })
+  }
+
+  /** What waited, as far as it need not wait again. */
+  private take(packets: Packet[]): void {
+    for (let taken = 0; taken < packets.length && this.isConnected; taken++) {
+      this.session!.onPacket(packets[taken]!)
+      if (this.postponed === undefined) continue
+      packets.splice(0, taken)
+      this.postponed = packets
+      return
+    }
   }
 
   /** Reads again, where nothing else stands against it. */

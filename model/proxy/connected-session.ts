@@ -26,13 +26,13 @@ export class ConnectedSession {
   private readonly subscribing: SubscribeHandler
 
   constructor(context: ProxyContext, client: ClientConnection, outlet: Outlet, handshake: Handshake, opened: MessageOf<'sessionOpened'>) {
-    const { host, counts, settings } = context
+    const { counts, settings } = context
     const { version, receiveMaximum: windowSize, maximumPacketBytes, topicAliasMaximum, user } = handshake
     this.context = context
     this.client = client
     this.user = user
     this.subscriber = new Subscriber({ counts, version, windowSize, maximumPacketBytes, topicAliasMaximum }, outlet)
-    this.subscriptions = new Subscriptions(host, counts, settings.proxy.requestTimeoutMs, client, opened)
+    this.subscriptions = new Subscriptions(counts, settings.proxy.requestTimeoutMs, client, opened)
     this.subscribing = new SubscribeHandler(context, client, user, this.subscriptions)
   }
 

@@ -126,6 +126,10 @@ export class Outlet implements SubscriberPorts {
     this.context.acknowledge(shard, this.client.handle, sequence)
   }
 
+  expired(shard: number, sequence: number): void {
+    this.context.expired(shard, this.client.handle, sequence)
+  }
+
   received(shard: number, sequence: number): void {
     this.context.received(shard, this.client.handle, sequence)
   }

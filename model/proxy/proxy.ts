@@ -4,6 +4,7 @@
  * This file ties the parts together: client connections, shard domains (who serves what, and may we speak for it), publish lanes, broker links, routes.
  */
 import type { AccessRules } from '../access.ts'
+import { accessOf, type Quotas } from '../console/service-rules.ts'
 import type { Address, Boot, Host, Listener, Process } from '../host.ts'
 import { RouteTable } from '../nameserver/route-table.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -11,21 +12,28 @@ import { isTopicShard, type ShardCounts, shardOfClient, shardTotal } from '../sh
 import { Reader } from '../wire/codec.ts'
 import { deliveryFlag } from '../wire/delivery-flags.ts'
 import { storedMessage } from '../wire/hot-bodies.ts'
-import type { MessageOf } from '../wire/messages.ts'
+import type { MessageOf, RulesDocument } from '../wire/messages.ts'
 import type { QoS } from '../wire/packets.ts'
 import { type BrokerLink, BrokerLinks, type BrokerLinksOwner } from './broker-links.ts'
 import { ClientConnection } from './client-connection.ts'
+import { Departure, type DepartureOwner } from './departure.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { PublishLane } from './publish-lane.ts'
 import { reason } from './reasons.ts'
+import { RulesFollower } from './rules-follower.ts'
 import { SessionClosings } from './session-closings.ts'
 import { ShardDomain } from './shard-domain.ts'
+import { TlsHandshakes } from './tls-handshakes.ts'
 
 export interface ProxyConfig {
   readonly counts: ShardCounts
   readonly settings: ServiceSettings
   readonly nameservers: readonly Address[]
-  readonly access: AccessRules
+  readonly consoles: readonly Address[]
+  /** Addresses of the load balancers' nodes, for the proxy to take itself out when it stops. */
+  readonly balancers: readonly string[]
+  /** In force until a console has told of newer ones. */
+  readonly rules: RulesDocument
 }
 
 export function bootProxy(config: ProxyConfig): Boot {
@@ -34,19 +42,24 @@ export function bootProxy(config: ProxyConfig): Boot {
 
 /** Sessions named in one `resumeSessions`. */
 const RESUME_BATCH = 500
-const RESUME_RETRY_MS = 200
 
-class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
+class MqttProxy implements Process, ProxyContext, BrokerLinksOwner, DepartureOwner {
   readonly host: Host
   readonly counts: ShardCounts
-  readonly settings: ServiceSettings
-  readonly access: AccessRules
+  /** With the limits that the rules set in place of the planned ones. */
+  settings: ServiceSettings
+  access: AccessRules
+  quotas: Quotas
+  private readonly follower: RulesFollower
   private readonly clients = new Map<number, ClientConnection>()
   private readonly domains: readonly ShardDomain[]
   private readonly lanes: readonly PublishLane[]
   private readonly brokers: BrokerLinks
   private readonly routes: RouteTable
   private readonly closings: SessionClosings
+  private readonly handshakes: TlsHandshakes
+  private readonly balancers: readonly string[]
+  private departure: Departure | undefined
   /** Undefined while no broker is in reach: a proxy that can serve nobody refuses connections, so that probes see it and clients go elsewhere. */
   private listener: Listener | undefined
   private nextHandle = 1
@@ -54,16 +67,20 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   constructor(host: Host, config: ProxyConfig) {
     this.host = host
     this.counts = config.counts
-    this.settings = config.settings
-    this.access = config.access
+    this.balancers = config.balancers
+    this.settings = withQuotas(config.settings, config.rules.quotas)
+    this.access = accessOf(config.rules)
+    this.quotas = config.rules.quotas
     const { proxy } = config.settings
     this.brokers = new BrokerLinks(host, config.settings, this)
-    this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => new ShardDomain(shard, host.nowMs()))
-    this.lanes = this.domains
-      .slice(0, config.counts.topicShards)
-      .map((domain) => new PublishLane(host, domain, proxy.requestTimeoutMs, () => this.refreshRoutes()))
+    this.domains = Array.from({ length: shardTotal(config.counts) }, (_, shard) => {
+      return new ShardDomain(host, shard, proxy.requestTimeoutMs, () => this.routes.refreshNow())
+    })
+    this.lanes = this.domains.slice(0, config.counts.topicShards).map((domain) => new PublishLane(domain, proxy.requestTimeoutMs))
     this.routes = new RouteTable(host, config.nameservers, config.settings, 'periodic', (shard) => this.onRoute(shard))
     this.closings = new SessionClosings(proxy.requestTimeoutMs)
+    this.handshakes = new TlsHandshakes(host)
+    this.follower = new RulesFollower(host, config.consoles, config.rules, config.settings.console, () => this.onRules())
     this.listen()
     this.armTick(host.random('tick phase').next() * proxy.pingIntervalMs)
   }
@@ -73,15 +90,49 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       this.host.work('connection', 1)
       const client = new ClientConnection(this, connection, this.nextHandle++)
       this.clients.set(client.handle, client)
-      return client
+      return this.handshakes.begin(client)
     })
   }
 
-  /** Sends every client away with a word, and their sessions' ends with them. */
-  stop(done: () => void): void {
+  // The end
+
+  stop(done: () => void, withinMs: number): void {
+    this.departure ??= new Departure(this.host, this.balancers, withinMs, this, done)
+  }
+
+  stopAccepting(): void {
     this.listener?.close()
-    for (const client of [...this.clients.values()]) client.disconnect(reason.serverShuttingDown, 'proxy stops')
-    done()
+    this.listener = undefined
+  }
+
+  clientCount(): number {
+    return this.clients.size
+  }
+
+  /** With a word, and their sessions' ends with them. */
+  sendAway(count: number): void {
+    for (const client of [...this.clients.values()].slice(0, count)) client.disconnect(reason.serverShuttingDown, 'proxy stops')
+  }
+
+  hasToldAll(): boolean {
+    return this.closings.settled
+  }
+
+  // Rules
+
+  private onRules(): void {
+    const { rules } = this.follower
+    this.settings = withQuotas(this.settings, rules.quotas)
+    this.access = accessOf(rules)
+    this.quotas = rules.quotas
+  }
+
+  hasRoom(): boolean {
+    const { connectionsPerProxy } = this.quotas
+    if (connectionsPerProxy === 0) return true
+    let connections = 0
+    for (let shard = this.counts.topicShards; shard < this.domains.length; shard++) connections += this.domains[shard]!.clients.size
+    return connections < connectionsPerProxy
   }
 
   // What client connections ask for
@@ -102,12 +153,12 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     this.domains[shard]!.broker?.acknowledge(shard, handle, sequence)
   }
 
-  received(shard: number, handle: number, sequence: number): void {
-    this.domains[shard]!.broker?.received(shard, handle, sequence)
+  expired(shard: number, handle: number, sequence: number): void {
+    this.domains[shard]!.broker?.expired(shard, handle, sequence)
   }
 
-  refreshRoutes(): void {
-    this.routes.refreshNow()
+  received(shard: number, handle: number, sequence: number): void {
+    this.domains[shard]!.broker?.received(shard, handle, sequence)
   }
 
   newClientId(): string {
@@ -137,12 +188,12 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   }
 
   onBrokerAnswered(broker: BrokerLink): void {
-    this.listen()
+    if (this.departure === undefined) this.listen()
     const nowMs = this.host.nowMs()
     for (const domain of this.domains) {
       if (domain.broker !== broker) continue
       if (!domain.isServedBy(broker)) {
-        if (broker.serving.has(domain.shard)) this.refreshRoutes()
+        if (broker.serving.has(domain.shard)) this.routes.refreshNow()
         continue
       }
       domain.lastReachedMs = broker.lastPingSentMs
@@ -179,6 +230,12 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
     if (client !== undefined && client.clientId === kick.clientId) client.superseded()
   }
 
+  onDrop(drop: MessageOf<'dropConnection'>): void {
+    const client = this.clients.get(drop.handle)
+    if (client === undefined || client.clientId !== drop.clientId || client.epoch !== drop.epoch) return
+    client.disconnect(drop.reasonCode, 'sent away by the console')
+  }
+
   // Routes and terms
 
   private onRoute(shard: number): void {
@@ -193,7 +250,7 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   }
 
   private newTerm(domain: ShardDomain): void {
-    domain.term++
+    domain.beginTerm()
     if (isTopicShard(this.counts, domain.shard)) this.lanes[domain.shard]!.restart()
     else {
       this.resume(domain)
@@ -210,30 +267,26 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
   }
 
   private resumeBatch(domain: ShardDomain, batch: readonly ClientConnection[]): void {
-    const { term } = domain
-    const sessions = batch.map(({ clientId, epoch, handle }) => ({ clientId, epoch, handle }))
-    domain.broker!.link.request(
-      { name: 'resumeSessions', shard: domain.shard, sessions },
-      this.settings.proxy.requestTimeoutMs,
-      (outcome) => {
-        if (domain.term !== term) return
-        if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
-          this.refreshRoutes()
-          this.host.setTimer(RESUME_RETRY_MS, () => {
-            if (domain.term === term) this.resume(domain)
-          })
-          return
-        }
-        const superseded = new Set(outcome.message.superseded)
-        const lost = new Set(outcome.message.lost)
-        for (const client of batch) {
-          if (client.isClosed()) continue
-          if (superseded.has(client.handle)) client.superseded()
-          else if (lost.has(client.handle)) client.sessionLost()
-          else client.confirmed(term)
-        }
-      },
-    )
+    const { term, shard } = domain
+    const make = () => {
+      const sessions = batch.filter((client) => !client.isClosed()).map(({ clientId, epoch, handle }) => ({ clientId, epoch, handle }))
+      return sessions.length === 0 ? undefined : ({ name: 'resumeSessions', shard, sessions } as const)
+    }
+    domain.ask<'resumeSessions'>(make, this.settings.proxy.requestTimeoutMs, (outcome) => {
+      if (domain.term !== term) return
+      if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
+        domain.retries.later(this, () => this.resume(domain))
+        return
+      }
+      const superseded = new Set(outcome.message.superseded)
+      const lost = new Set(outcome.message.lost)
+      for (const client of batch) {
+        if (client.isClosed()) continue
+        if (superseded.has(client.handle)) client.superseded()
+        else if (lost.has(client.handle)) client.sessionLost()
+        else client.confirmed(term)
+      }
+    })
   }
 
   // Time
@@ -264,4 +317,8 @@ class MqttProxy implements Process, ProxyContext, BrokerLinksOwner {
       for (const client of [...domain.clients]) client.disconnect(reason.serverBusy, `shard ${domain.shard} out of reach`)
     }
   }
+}
+
+function withQuotas(settings: ServiceSettings, { filtersPerClient, payloadBytes }: Quotas): ServiceSettings {
+  return { ...settings, proxy: { ...settings.proxy, maximumFilters: filtersPerClient, maximumPayloadBytes: payloadBytes } }
 }

@@ -3,7 +3,6 @@
  * from the first unanswered one on is sent again, in the same order, to whoever owns the shard then. The shard knows repetitions by (client, epoch, sequence), and
  * those of a QoS 2 message that a later connection sends again by (client, message id).
  */
-import type { Host, Timer } from '../host.ts'
 import { appended } from '../small-list.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { ShardDomain } from './shard-domain.ts'
@@ -38,24 +37,17 @@ interface Entry {
   answered: boolean
 }
 
-const RETRY_MS = 200
-
 export class PublishLane {
-  private readonly host: Host
   private readonly domain: ShardDomain
   private readonly timeoutMs: number
-  private readonly onTrouble: () => void
   private entries: Entry[] = []
   /** How many of `entries` have been sent in the present attempt. */
   private sent = 0
   private attempt = 0
-  private retryTimer: Timer | undefined
 
-  constructor(host: Host, domain: ShardDomain, timeoutMs: number, onTrouble: () => void) {
-    this.host = host
+  constructor(domain: ShardDomain, timeoutMs: number) {
     this.domain = domain
     this.timeoutMs = timeoutMs
-    this.onTrouble = onTrouble
   }
 
   append(append: Append): void {
@@ -68,10 +60,8 @@ export class PublishLane {
     if (this.domain.up) this.domain.broker!.link.notify({ name: 'publish', ...message })
   }
 
-  /** The shard has a new owner, or its link is up again. */
+  /** The shard has a new owner, or its link is up again; or the owner at hand had no definite answer last time. */
   restart(): void {
-    this.retryTimer?.cancel()
-    this.retryTimer = undefined
     this.attempt++
     this.entries = this.entries.filter((entry) => !entry.answered && !entry.append.stream.abandoned)
     this.sent = 0
@@ -79,25 +69,13 @@ export class PublishLane {
   }
 
   private send(): void {
-    if (!this.domain.up || this.retryTimer !== undefined) return
-    const { link } = this.domain.broker!
+    if (!this.domain.up || this.domain.retries.isWaiting(this)) return
     const { attempt } = this
     while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent++]!
-      const { stream, sequence, messageId, openFrom, message } = entry.append
-      const { clientId, epoch, confirmed } = stream
-      const request = {
-        name: 'publish',
-        shard: this.domain.shard,
-        clientId,
-        epoch,
-        sequence,
-        confirmed,
-        messageId,
-        openFrom,
-        message,
-      } as const
-      link.request(request, this.timeoutMs, (outcome) => {
+      const isIdle = () => attempt !== this.attempt || entry.answered || entry.append.stream.abandoned
+      const make = () => (isIdle() ? undefined : this.requestOf(entry.append))
+      this.domain.ask<'publish'>(make, this.timeoutMs, (outcome) => {
         const answer = outcome.kind === 'reply' ? outcome.message : undefined
         const definite =
           answer !== undefined && answer.outcome !== 'not-owner' && !(answer.outcome === 'gap' && this.isBehindAnother(entry))
@@ -105,6 +83,11 @@ export class PublishLane {
         else if (attempt === this.attempt && !entry.answered) this.retryLater()
       })
     }
+  }
+
+  private requestOf({ stream, sequence, messageId, openFrom, message }: Append): MessageOf<'publish'> {
+    const { clientId, epoch, confirmed } = stream
+    return { name: 'publish', shard: this.domain.shard, clientId, epoch, sequence, confirmed, messageId, openFrom, message }
   }
 
   /** Whether an earlier append of the same stream is still to be answered: refused, it leaves a gap before this one, which closes when both are sent again. */
@@ -129,8 +112,6 @@ export class PublishLane {
   }
 
   private retryLater(): void {
-    if (this.retryTimer !== undefined) return
-    this.onTrouble()
-    this.retryTimer = this.host.setTimer(RETRY_MS, () => this.restart())
+    this.domain.retries.later(this, () => this.restart())
   }
 }

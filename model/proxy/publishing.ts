@@ -4,6 +4,9 @@
  * QoS 2: the session shard says which message the packet id stands for, then the topic shard stores it, then PUBREC leaves; PUBREL is durable at the session shard before PUBCOMP.
  * On one connection a packet id that has not been released is the same publication and is stored once; over connections that is the session shard's knowledge.
  * A refusal is decided before anything of the message is kept.
+ *
+ * Above the quota of messages a second, MQTT 5 is answered 0x97 (Quota exceeded) where there is an acknowledgement to say it in. What has none, and what the client sends again, which may be
+ * stored already, waits until the rate allows it, and the connection is not read meanwhile. Nobody is sent away: a client would come back with all that was not acknowledged.
  */
 import { publishRefusal, type User } from '../access.ts'
 import { emit } from '../events.ts'
@@ -15,6 +18,7 @@ import type { ClientConnection } from './client-connection.ts'
 import { reasonOf } from './handshake.ts'
 import { holding } from './holding.ts'
 import { type Exchange, Inbound, type Slot } from './inbound.ts'
+import { MessageRate } from './message-rate.ts'
 import type { ProxyContext } from './proxy-context.ts'
 import { REFUSALS_FROM, reason } from './reasons.ts'
 import { ReceivedPublishes } from './received-publishes.ts'
@@ -33,6 +37,8 @@ export class Publishing {
   private aliases: AliasesFromClient | undefined
   /** What the client has used up of our Receive Maximum: QoS 1 before PUBACK, QoS 2 before PUBCOMP (MQTT 5.0 section 4.9). */
   private quotaUsed = 0
+  /** Undefined before the first publish under a quota. */
+  private rate: MessageRate | undefined
   /** PUBRELs without an answer yet. */
   private releasing = 0
 
@@ -43,19 +49,33 @@ export class Publishing {
   }
 
   onPublish(packet: Publish): void {
+    const exchange = packet.qos === 2 ? this.exchanges?.get(packet.packetId) : undefined
+    const waitMs = exchange === undefined ? this.waitForRate() : 0
+    if (waitMs > 0 && (this.client.version !== 5 || packet.qos === 0 || packet.dup)) {
+      this.client.postpone(packet, waitMs)
+      return
+    }
     const topic = packet.properties?.topicAlias === undefined ? packet.topic : this.resolveAlias(packet, packet.properties.topicAlias)
     if (topic === undefined) return
-    const exchange = packet.qos === 2 ? this.exchanges?.get(packet.packetId) : undefined
     if (packet.qos > 0 && !this.admit(exchange === undefined)) return
     if (exchange !== undefined) {
       this.repeated(packet.packetId, exchange)
       return
     }
-    const refusal = this.refusalOf(packet, topic)
+    const refusal = waitMs > 0 ? reason.quotaExceeded : this.refusalOf(packet, topic)
     if (refusal !== undefined) this.refuse(packet, topic, refusal)
     else if (packet.qos === 0) this.passOn(packet, topic)
     else if (packet.qos === 1) this.append(packet, topic, this.inbound.receivedQoS1(packet.packetId), 0, 0)
     else this.receive(packet, topic)
+  }
+
+  /** @returns 0 where one more publish is within the quota, and counted */
+  private waitForRate(): number {
+    const { messagesPerSecond } = this.context.quotas
+    if (messagesPerSecond === 0) return 0
+    const nowMs = this.context.host.nowMs()
+    this.rate ??= new MessageRate(messagesPerSecond, nowMs)
+    return this.rate.admit(messagesPerSecond, nowMs) ? 0 : this.rate.waitMs(messagesPerSecond)
   }
 
   /** @returns undefined where the alias is none, and the connection is over */
@@ -151,7 +171,7 @@ export class Publishing {
   // QoS 2
 
   private sessionsIds(): ReceivedPublishes {
-    this.received ??= new ReceivedPublishes(this.context.host, this.context.settings.proxy.requestTimeoutMs, this.client)
+    this.received ??= new ReceivedPublishes(this.context.settings.proxy.requestTimeoutMs, this.client)
     return this.received
   }
 

@@ -21,6 +21,7 @@ export const reason = {
   topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
   quotaExceeded: 0x97,
+  administrativeAction: 0x98,
 } as const
 
 /** From here on a reason code refuses. */

@@ -20,7 +20,7 @@ interface Call {
 
 /** A session shard, and all of the way to it. */
 class Stage {
-  readonly domain = new ShardDomain(3, 0)
+  readonly domain: ShardDomain
   readonly link = {
     up: true,
     request: (request: Request, _timeoutMs: number, done: Call['done']) => {
@@ -38,14 +38,17 @@ class Stage {
   readonly publishes: ReceivedPublishes
 
   constructor() {
-    this.domain.broker = { link: this.link } as unknown as BrokerLink
     const host = {
+      nowMs: () => 0,
+      random: () => ({ next: () => 0 }),
       setTimer: (_delayMs: number, callback: () => void) => {
         this.timers.push(callback)
         return { cancel: () => (this.timers = this.timers.filter((timer) => timer !== callback)) }
       },
     } as unknown as Host
-    this.publishes = new ReceivedPublishes(host, 1000, {
+    this.domain = new ShardDomain(host, 3, 1000, () => this.refreshes++)
+    this.domain.broker = { link: this.link } as unknown as BrokerLink
+    this.publishes = new ReceivedPublishes(1000, {
       clientId: 'publisher',
       epoch: 4,
       sessionDomain: this.domain,
@@ -53,9 +56,6 @@ class Stage {
       superseded: () => {
         this.supersededTimes++
         this.closed = true
-      },
-      refreshRoutes: () => {
-        this.refreshes++
       },
     })
   }
@@ -117,14 +117,16 @@ class Stage {
 
   newTerm(): void {
     this.link.up = true
-    this.domain.term++
+    this.domain.beginTerm()
     this.publishes.restart()
   }
 
   fireTimers(): void {
-    const timers = this.timers
-    this.timers = []
-    for (const timer of timers) timer()
+    for (const timer of [...this.timers]) {
+      if (!this.timers.includes(timer)) continue // cancelled by one before
+      this.timers = this.timers.filter((other) => other !== timer)
+      timer()
+    }
   }
 }
 
@@ -168,6 +170,8 @@ describe('a QoS 2 publish', () => {
   test('of a session with too many open hears so, after those before it', () => {
     const stage = new Stage()
     const answers: string[] = []
+    stage.publishes.release(7, 0, () => {})
+    stage.answerAll()
     stage.publishes.receive(1, ({ kind }) => answers.push(`1 ${kind}`))
     stage.publishes.receive(2, ({ kind }) => answers.push(`2 ${kind}`))
     const [first, second] = stage.calls

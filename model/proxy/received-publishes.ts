@@ -6,7 +6,6 @@
  * waits until every question before it about its packet id has its answer, and the other way round. Else the repetition of a PUBLISH, asked again after the release, would be
  * taken for a new message. Promises nothing once the connection is closed: then no question is answered any more.
  */
-import type { Host, Timer } from '../host.ts'
 import { appended } from '../small-list.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
@@ -18,7 +17,6 @@ export interface ReceivedPublishesPorts {
   isClosed(): boolean
   /** Another connection has the session. */
   superseded(): void
-  refreshRoutes(): void
 }
 
 type ReceiveAnswer =
@@ -45,20 +43,15 @@ interface Entry {
   answer: (() => void) | undefined
 }
 
-const RETRY_MS = 200
-
 export class ReceivedPublishes {
-  private readonly host: Host
   private readonly timeoutMs: number
   private readonly ports: ReceivedPublishesPorts
   private entries: Entry[] = []
   /** How many of `entries` have been sent in the present attempt. */
   private sent = 0
   private attempt = 0
-  private retryTimer: Timer | undefined
 
-  constructor(host: Host, timeoutMs: number, ports: ReceivedPublishesPorts) {
-    this.host = host
+  constructor(timeoutMs: number, ports: ReceivedPublishesPorts) {
     this.timeoutMs = timeoutMs
     this.ports = ports
   }
@@ -75,8 +68,6 @@ export class ReceivedPublishes {
 
   /** The session's shard has a new owner, or its link is up again. */
   restart(): void {
-    this.retryTimer?.cancel()
-    this.retryTimer = undefined
     this.attempt++
     this.sent = 0
     this.send()
@@ -89,7 +80,7 @@ export class ReceivedPublishes {
 
   private send(): void {
     const { ports } = this
-    if (ports.isClosed() || !ports.sessionDomain.up || this.retryTimer !== undefined) return
+    if (ports.isClosed() || !ports.sessionDomain.up || ports.sessionDomain.retries.isWaiting(this)) return
     while (this.sent < this.entries.length) {
       const entry = this.entries[this.sent]!
       if (this.mustWait(entry)) return
@@ -112,8 +103,8 @@ export class ReceivedPublishes {
   private callReceive(entry: Entry, { packetId, done }: ReceiveAsk): void {
     const { attempt } = this
     const { sessionDomain: domain, clientId, epoch } = this.ports
-    const request = { name: 'receivePublish', shard: domain.shard, clientId, epoch, packetId } as const
-    domain.broker!.link.request(request, this.timeoutMs, (outcome) => {
+    const make = () => this.unlessIdle(entry, attempt, { name: 'receivePublish', shard: domain.shard, clientId, epoch, packetId } as const)
+    domain.ask<'receivePublish'>(make, this.timeoutMs, (outcome) => {
       if (outcome.kind !== 'reply' || outcome.message.outcome === 'not-owner') this.unanswered(entry, attempt)
       else if (outcome.message.outcome === 'fenced') this.fenced()
       else if (outcome.message.outcome === 'quota') this.settle(entry, () => done({ kind: 'quota' }))
@@ -127,12 +118,18 @@ export class ReceivedPublishes {
   private callRelease(entry: Entry, { packetId, messageId, done }: ReleaseAsk): void {
     const { attempt } = this
     const { sessionDomain: domain, clientId, epoch } = this.ports
-    const request = { name: 'releasePublish', shard: domain.shard, clientId, epoch, packetId, messageId } as const
-    domain.broker!.link.request(request, this.timeoutMs, (outcome) => {
+    const make = () =>
+      this.unlessIdle(entry, attempt, { name: 'releasePublish', shard: domain.shard, clientId, epoch, packetId, messageId } as const)
+    domain.ask<'releasePublish'>(make, this.timeoutMs, (outcome) => {
       if (outcome.kind !== 'reply' || outcome.message.outcome === 'not-owner') this.unanswered(entry, attempt)
       else if (outcome.message.outcome === 'fenced') this.fenced()
       else this.settle(entry, done)
     })
+  }
+
+  /** What was held has been answered or asked again meanwhile, or its client has gone. */
+  private unlessIdle<M>(entry: Entry, attempt: number, message: M): M | undefined {
+    return attempt !== this.attempt || entry.answer !== undefined || this.ports.isClosed() ? undefined : message
   }
 
   private fenced(): void {
@@ -153,8 +150,7 @@ export class ReceivedPublishes {
   }
 
   private unanswered(entry: Entry, attempt: number): void {
-    if (attempt !== this.attempt || entry.answer !== undefined || this.retryTimer !== undefined || this.ports.isClosed()) return
-    this.ports.refreshRoutes()
-    this.retryTimer = this.host.setTimer(RETRY_MS, () => this.restart())
+    if (attempt !== this.attempt || entry.answer !== undefined || this.ports.isClosed()) return
+    this.ports.sessionDomain.retries.later(this, () => this.restart())
   }
 }

@@ -30,6 +30,12 @@ export class SessionClosings {
     this.call(domain, entry)
   }
 
+  /** Whether every shard knows of all that was to be told. */
+  get settled(): boolean {
+    for (const all of this.waiting.values()) if (all.size > 0) return false
+    return true
+  }
+
   pursue(domain: ShardDomain): void {
     const all = this.waiting.get(domain)
     if (all !== undefined) for (const entry of all) this.call(domain, entry)

@@ -6,8 +6,6 @@ import type { ClientConnection } from './client-connection.ts'
 import type { Handshake } from './handshake.ts'
 import type { ProxyContext } from './proxy-context.ts'
 
-const RETRY_MS = 200
-
 export class SessionOpening {
   private readonly context: ProxyContext
   private readonly client: ClientConnection
@@ -49,10 +47,7 @@ export class SessionOpening {
           else if (outcome.kind === 'unknown' && client.isClosed() && !client.wasConnected) context.onAbandoned(client)
         } else if (opened !== undefined) client.opened(opened, handshake, term)
         else if (outcome.kind === 'reply' && outcome.message.outcome === 'superseded') client.superseded()
-        else {
-          context.refreshRoutes()
-          context.host.setTimer(RETRY_MS, () => this.ask())
-        }
+        else domain.retries.later(this, () => this.ask())
       },
     )
   }

@@ -4,11 +4,19 @@
  * `term` grows with every new connection to an owner and with every new owner. What was validated or attached in an earlier term has to be done again: a word of the broker
  * (a takeover, a removal) may have been lost with the connection.
  */
+import type { Host } from '../host.ts'
+import type { Outcome } from '../wire/link.ts'
+import type { MessageOf, ReplyOf } from '../wire/messages.ts'
+import { Attacher } from './attaching.ts'
 import type { BrokerLink } from './broker-links.ts'
 import type { ClientConnection } from './client-connection.ts'
+import { type Asked, ShardGate } from './shard-gate.ts'
+import { ShardRetries } from './shard-retries.ts'
 
 export class ShardDomain {
   readonly shard: number
+  readonly retries: ShardRetries
+  readonly attacher: Attacher
   broker: BrokerLink | undefined
   /** The owner's epoch, by the route. */
   epoch = 0
@@ -19,14 +27,30 @@ export class ShardDomain {
   readonly clients = new Set<ClientConnection>()
   /** Whether it could be spoken for when that was last asked for: to notice when it can be again. */
   private spoke = false
+  private readonly gate = new ShardGate()
 
-  constructor(shard: number, nowMs: number) {
+  /** @param lookForOwner asks the nameservers who serves the shard */
+  constructor(host: Host, shard: number, requestTimeoutMs: number, lookForOwner: () => void) {
     this.shard = shard
-    this.lastReachedMs = nowMs
+    this.retries = new ShardRetries(host, shard, { lookForOwner, retrying: () => this.gate.doubt() })
+    this.attacher = new Attacher(this, requestTimeoutMs)
+    this.lastReachedMs = host.nowMs()
   }
 
   get up(): boolean {
     return this.broker?.link.up === true
+  }
+
+  /** @param make gives what is asked when it leaves, or undefined where nothing is to be asked any more */
+  ask<N extends Asked>(make: () => MessageOf<N> | undefined, timeoutMs: number, done: (outcome: Outcome<ReplyOf<N>>) => void): void {
+    this.gate.ask(this.broker!.link, make, timeoutMs, done)
+  }
+
+  /** A new owner, or a new link to it. Whoever waits for the shard has to ask again. */
+  beginTerm(): void {
+    this.term++
+    this.gate.onTerm()
+    this.retries.onTerm()
   }
 
   /** Whether the owner's word still holds that the sessions validated in this term are ours to speak for. */

@@ -29,7 +29,7 @@ class Stage {
   atMs = 10_000
   open = true
   readonly packets: Packet[] = []
-  /** What shards were told, as 'acknowledge shard/place' and 'received shard/place'. */
+  /** What shards were told, as 'acknowledge shard/place', 'expired shard/place' and 'received shard/place'. */
   readonly words: string[] = []
   readonly subscriber: Subscriber
   onPacket: (packet: Packet) => void = (packet) => this.packets.push(packet)
@@ -47,6 +47,7 @@ class Stage {
       canDeliver: () => this.open,
       write: (bytes) => reader.read(bytes, sink),
       acknowledge: (shard, sequence) => this.words.push(`acknowledge ${shard}/${sequence}`),
+      expired: (shard, sequence) => this.words.push(`expired ${shard}/${sequence}`),
       received: (shard, sequence) => this.words.push(`received ${shard}/${sequence}`),
     })
   }
@@ -344,10 +345,21 @@ describe('the message expiry interval', () => {
       stage.open = true
       stage.subscriber.flush()
       expect(stage.payloads).toEqual(['m4'])
-      expect(stage.words).toEqual(['acknowledge 1/1', 'acknowledge 1/2', 'acknowledge 1/3'])
+      expect(stage.words).toEqual(['expired 1/1', 'expired 1/2', 'expired 1/3'])
       stage.take(0, 0, { properties: expiring(2), waitedMs: 2000 })
       expect(stage.words.length).toBe(3)
     }
+  })
+
+  test('that passed is told again, not as an acknowledgement, where a new owner of the shard knows nothing of it', () => {
+    const stage = new Stage()
+    stage.take(1, 1, { properties: expiring(2), waitedMs: 2000 })
+    stage.take(2, 1)
+    stage.subscriber.onPuback(idOf(2), 0)
+    stage.take(1, 1, { properties: expiring(2), waitedMs: 3000, dup: true })
+    stage.take(2, 1, { dup: true })
+    expect(stage.words).toEqual(['expired 1/1', 'acknowledge 1/2', 'expired 1/1', 'acknowledge 1/2'])
+    expect(stage.payloads).toEqual(['m2'])
   })
 
   test('does not stop a message that may have been sent before, which goes out with 0 left [MQTT-4.3.3-7]', () => {

@@ -42,6 +42,8 @@ export interface SubscriberPorts {
   write(bytes: Buffer): void
   /** The client has the message, or will never take it: the shard is done with the place. */
   acknowledge(shard: number, sequence: number): void
+  /** The message expired before it left for the client: the shard is done with the place. */
+  expired(shard: number, sequence: number): void
   /** PUBREC came: to be made durable, which `release` answers. */
   received(shard: number, sequence: number): void
 }
@@ -88,6 +90,8 @@ export class Subscriber {
   /** By shard: the places handed over on this connection. */
   private readonly taken = new SmallMap<number, TakenPlaces>()
   private aliases: AliasesToClient | undefined
+  /** By packet id, the last place that expired here. */
+  private expired: SmallMap<number, number> | undefined
 
   constructor(options: SubscriberOptions, ports: SubscriberPorts) {
     this.options = options
@@ -203,7 +207,10 @@ export class Subscriber {
     const handshake = this.handshakes?.get(packetId)
     if (handshake?.sequence === sequence) {
       if (handshake.state !== 'sent') this.ports.received(shard, sequence)
-    } else if (this.inFlight.get(packetId) !== sequence && this.waitingAt(shard, sequence) < 0) this.ports.acknowledge(shard, sequence)
+    } else if (this.inFlight.get(packetId) !== sequence && this.waitingAt(shard, sequence) < 0) {
+      if (this.expired?.get(packetId) === sequence) this.ports.expired(shard, sequence)
+      else this.ports.acknowledge(shard, sequence)
+    }
   }
 
   private finish(handshake: Handshake): void {
@@ -246,15 +253,24 @@ export class Subscriber {
   private send(delivery: Delivery, packetId: number): void {
     const { shard, sequence, qos, dup, message } = delivery
     const expirySeconds = message.properties.length === 0 ? undefined : this.expirySecondsLeft(delivery)
-    const expired = expirySeconds === 0 && !dup
+    if (expirySeconds === 0 && !dup) {
+      if (sequence > 0) this.expire(shard, sequence)
+      return
+    }
     // A QoS 0 message that may have been sent before is not sent again.
-    const dropped = expired || (qos === 0 && dup)
+    const dropped = qos === 0 && dup
     if (!dropped && this.writePublish(delivery, packetId, expirySeconds)) {
       if (qos === 1) this.inFlight.set(packetId, sequence)
       else if (qos === 2) this.addHandshake({ packetId, sequence, state: 'sent', durable: false, queued: false })
       if (qos > 0) return
     }
     if (sequence > 0) this.ports.acknowledge(shard, sequence)
+  }
+
+  private expire(shard: number, sequence: number): void {
+    this.expired ??= new SmallMap()
+    this.expired.set(packetIdOf(this.options.counts, shard, sequence), sequence)
+    this.ports.expired(shard, sequence)
   }
 
   /** What is left of the message expiry interval now [MQTT-3.3.2-6]; 0 when it has passed. */

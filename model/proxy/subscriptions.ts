@@ -4,15 +4,14 @@
  *
  * At a topic shard the same call (`attach`) says "these are the session's subscriptions here" and "send its messages to me"; it is repeated in every term of the shard.
  */
-import type { Host } from '../host.ts'
 import { type ShardCounts, shardsOfFilter } from '../shards.ts'
 import { SmallMap } from '../small-map.ts'
 import type { MessageOf, Subscription } from '../wire/messages.ts'
+import type { SessionAttach } from './attaching.ts'
 import type { ClientConnection } from './client-connection.ts'
 import { holding } from './holding.ts'
 import type { ShardDomain } from './shard-domain.ts'
 
-const RETRY_MS = 200
 /** Changes that wait for their turn, beyond which the client is not read. */
 const QUEUED_LIMIT = 100
 
@@ -42,7 +41,6 @@ interface Change {
 }
 
 export class Subscriptions {
-  private readonly host: Host
   private readonly counts: ShardCounts
   private readonly timeoutMs: number
   private readonly client: ClientConnection
@@ -54,8 +52,7 @@ export class Subscriptions {
   private readonly queued: (() => void)[] = []
   private change: Change | undefined
 
-  constructor(host: Host, counts: ShardCounts, timeoutMs: number, client: ClientConnection, opened: MessageOf<'sessionOpened'>) {
-    this.host = host
+  constructor(counts: ShardCounts, timeoutMs: number, client: ClientConnection, opened: MessageOf<'sessionOpened'>) {
     this.counts = counts
     this.timeoutMs = timeoutMs
     this.client = client
@@ -128,12 +125,16 @@ export class Subscriptions {
 
   private pursueSession(): void {
     const domain = this.client.sessionDomain
-    if (this.callingSession || this.sessionVersion === this.version || !domain.up) return
+    if (this.callingSession || this.sessionVersion === this.version || !domain.up || domain.retries.isWaiting(this)) return
     this.callingSession = true
-    const { version } = this
-    const { clientId, epoch } = this.client
-    const message = { name: 'setSubscriptions' as const, shard: domain.shard, clientId, epoch, version, subscriptions: this.list }
-    domain.broker!.link.request(message, this.timeoutMs, (outcome) => {
+    let { version } = this
+    const make = () => {
+      if (this.client.isClosed()) return undefined
+      version = this.version
+      const { clientId, epoch } = this.client
+      return { name: 'setSubscriptions', shard: domain.shard, clientId, epoch, version, subscriptions: this.list } as const
+    }
+    domain.ask<'setSubscriptions'>(make, this.timeoutMs, (outcome) => {
       this.callingSession = false
       if (this.client.isClosed()) return
       if (outcome.kind === 'reply' && outcome.message.outcome === 'fenced') {
@@ -144,41 +145,47 @@ export class Subscriptions {
         this.sessionVersion = version
         this.settle()
         this.pursueSession()
-      } else this.retryLater(() => this.pursueSession())
+      } else this.retryLater(domain, this, () => this.pursueSession())
     })
   }
 
   private pursue(attachment: Attachment): void {
     const { domain } = attachment
-    if (attachment.calling || !domain.up) return
+    if (attachment.calling || !domain.up || domain.retries.isWaiting(attachment)) return
     if (attachment.doneVersion === this.version && attachment.doneTerm === domain.term) return
     attachment.calling = true
-    const { version } = this
     const { term } = domain
+    let { version } = this
+    domain.attacher.attach({
+      make: () => {
+        if (this.client.isClosed()) return undefined
+        version = this.version
+        return this.attachRequest(attachment)
+      },
+      done: (answer) => {
+        attachment.calling = false
+        if (this.client.isClosed()) return
+        if (answer === undefined) this.retryLater(domain, attachment, () => this.pursue(attachment))
+        else if (answer.outcome === 'fenced') this.client.superseded()
+        else {
+          attachment.doneVersion = version
+          attachment.doneTerm = term
+          attachment.firstQueueEnd ??= answer.queueEnd
+          this.settle()
+          this.pursue(attachment)
+        }
+      },
+    })
+  }
+
+  private attachRequest({ domain, doneVersion }: Attachment): SessionAttach {
+    const { version } = this
     const { clientId, incarnation, epoch, handle } = this.client
     const concerns = (filter: string) => shardsOfFilter(this.counts, filter).includes(domain.shard)
     const subscriptions = this.list.filter(({ filter }) => concerns(filter))
     // They belong to the version: asked for again until the shard has it, and not when it only changes hands.
-    const touched = attachment.doneVersion < version ? (this.change?.touched.filter(concerns) ?? []) : []
-    domain.broker!.link.request(
-      { name: 'attach', shard: domain.shard, clientId, incarnation, epoch, version, handle, subscriptions, touched },
-      this.timeoutMs,
-      (outcome) => {
-        attachment.calling = false
-        if (this.client.isClosed()) return
-        if (outcome.kind === 'reply' && outcome.message.outcome === 'fenced') {
-          this.client.superseded()
-          return
-        }
-        if (outcome.kind === 'reply' && outcome.message.outcome === 'done') {
-          attachment.doneVersion = version
-          attachment.doneTerm = term
-          attachment.firstQueueEnd ??= outcome.message.queueEnd
-          this.settle()
-          this.pursue(attachment)
-        } else this.retryLater(() => this.pursue(attachment))
-      },
-    )
+    const touched = doneVersion < version ? (this.change?.touched.filter(concerns) ?? []) : []
+    return { clientId, incarnation, epoch, version, handle, subscriptions, touched }
   }
 
   private settle(): void {
@@ -196,9 +203,8 @@ export class Subscriptions {
     if (this.queued.length <= QUEUED_LIMIT / 2) this.client.readOn(holding.subscribes)
   }
 
-  private retryLater(again: () => void): void {
-    this.client.refreshRoutes()
-    this.host.setTimer(RETRY_MS, () => {
+  private retryLater(domain: ShardDomain, who: object, again: () => void): void {
+    domain.retries.later(who, () => {
       if (!this.client.isClosed()) again()
     })
   }

@@ -2,6 +2,7 @@
 import type { Address, Host } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
 import { Link } from '../wire/link.ts'
+import type { Placement } from './kinds.ts'
 import { LeaseKeeper } from './lease.ts'
 
 export interface CopyLinkUser {
@@ -19,11 +20,22 @@ export class CopyLinks {
   readonly names: readonly string[]
   readonly links: readonly Link[]
   readonly leases: LeaseKeeper
+  /** Which of the links are to the copies of a volume, and which to its backups. */
+  readonly placement: (volume: number) => Placement
   private readonly users = new Set<CopyLinkUser>()
   private readonly highestEpoch = new Map<number, number>()
 
-  constructor(host: Host, owner: string, copies: readonly { name: string; address: Address }[], settings: ServiceSettings) {
+  /** Without a placement every copy server has a copy of every volume. */
+  constructor(
+    host: Host,
+    owner: string,
+    copies: readonly { name: string; address: Address }[],
+    settings: ServiceSettings,
+    placement?: (volume: number) => Placement,
+  ) {
     this.host = host
+    const everywhere: Placement = { copies: copies.map((_, index) => index), backups: [] }
+    this.placement = placement ?? (() => everywhere)
     this.owner = `${owner}/${host.bootId}`
     this.settings = settings.volume
     this.names = copies.map((copy) => copy.name)

@@ -1,5 +1,5 @@
 /**
- * What one copy of a volume knows beside the log's bytes: the promise, the epoch history, mark and trim. Kept as facts, one CRC-framed record each,
+ * What one copy of a volume knows beside the log's bytes: the promise, the epoch history, mark and trim, and whether it is being filled. Kept as facts, one CRC-framed record each,
  * in `v<volume>/meta-<n>`; every file begins with a snapshot of all that held when it was begun.
  *
  * A fact counts once `commit` has said so. After a failed sync nothing in that file is trusted any more: the next commit writes a new file.
@@ -9,7 +9,7 @@
  * One commit at a time: whoever uses this orders its calls.
  */
 import type { Host } from '../host.ts'
-import { list, Reader, record, u32, u53, utf8, type Value } from '../wire/codec.ts'
+import { bool, list, Reader, record, u32, u53, utf8, type Value } from '../wire/codec.ts'
 import { cutEpochs, type EpochStart, trimEpochs } from './epochs.ts'
 import { encodeLogRecord, scanRecords } from './log-record.ts'
 
@@ -20,6 +20,7 @@ const MARK = 4
 const TRIM = 5
 const CUT = 6
 const RESET = 7
+const FILLING = 8
 
 const RECORD_VERSION = 1
 const COMPACT_AT_BYTES = 32 * 1024
@@ -28,7 +29,15 @@ const LONGEST_FILE_BYTES = 8 << 20
 const promiseField = record({ epoch: u32, owner: utf8 })
 const epochStartField = record({ epoch: u32, offset: u53 })
 const offsetField = record({ offset: u53 })
-const snapshotField = record({ promisedEpoch: u32, owner: utf8, markOffset: u53, trimOffset: u53, epochs: list(epochStartField) })
+const fillingField = record({ isFilling: bool })
+const snapshotField = record({
+  promisedEpoch: u32,
+  owner: utf8,
+  markOffset: u53,
+  trimOffset: u53,
+  epochs: list(epochStartField),
+  isFilling: bool,
+})
 
 export type Fact =
   | ({ readonly kind: 'promise' } & Value<typeof promiseField>)
@@ -38,6 +47,7 @@ export type Fact =
   | { readonly kind: 'cut'; readonly offset: number }
   /** The log was emptied and goes on at `offset`. */
   | { readonly kind: 'reset'; readonly offset: number }
+  | ({ readonly kind: 'filling' } & Value<typeof fillingField>)
 
 function encodeFact(fact: Fact): Buffer {
   switch (fact.kind) {
@@ -53,6 +63,8 @@ function encodeFact(fact: Fact): Buffer {
       return encodeLogRecord(CUT, RECORD_VERSION, (w) => offsetField.write(w, fact))
     case 'reset':
       return encodeLogRecord(RESET, RECORD_VERSION, (w) => offsetField.write(w, fact))
+    case 'filling':
+      return encodeLogRecord(FILLING, RECORD_VERSION, (w) => fillingField.write(w, fact))
   }
 }
 
@@ -71,6 +83,8 @@ function decodeFact(type: number, body: Buffer): Fact | undefined {
       return { kind: 'cut', ...offsetField.read(reader) }
     case RESET:
       return { kind: 'reset', ...offsetField.read(reader) }
+    case FILLING:
+      return { kind: 'filling', ...fillingField.read(reader) }
     default:
       return undefined
   }
@@ -82,6 +96,8 @@ export class CopyMeta {
   markOffset = 0
   trimOffset = 0
   epochs: readonly EpochStart[] = []
+  /** The log began empty where others had one already, and may still lack what was durable there. */
+  isFilling = false
   /** The facts in memory are all durable. False from the start on, and after a failed commit, until one succeeds. */
   durable = false
   private readonly host: Host
@@ -165,6 +181,7 @@ export class CopyMeta {
       this.markOffset = snapshot.markOffset
       this.trimOffset = snapshot.trimOffset
       this.epochs = snapshot.epochs
+      this.isFilling = snapshot.isFilling
       whole = true
     })
     return whole
@@ -193,6 +210,9 @@ export class CopyMeta {
       case 'reset':
         this.trimOffset = fact.offset
         this.epochs = []
+        break
+      case 'filling':
+        this.isFilling = fact.isFilling
     }
   }
 }

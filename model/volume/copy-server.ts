@@ -1,8 +1,9 @@
 /**
- * A copy server: one copy of every volume of the region, on this machine's disk (`copy-store.ts` for each volume). Answers brokers over links.
+ * A copy server: a copy, or a backup, of the volumes that are placed here, on this machine's disk (`copy-store.ts` for each volume). Answers brokers over links.
  *
  * It takes no initiative: brokers prepare, append, repair, trim; copies never speak to each other. A volume exists from the first prepare on.
  */
+import { listenPrivately } from '../cloud/vpc.ts'
 import { emit } from '../events.ts'
 import type { Boot, Host } from '../host.ts'
 import { ports, type ServiceSettings } from '../settings.ts'
@@ -22,7 +23,7 @@ class CopyServer implements LinkHandler {
       const volume = Number(name.slice(1, name.indexOf('/')))
       if (!this.stores.has(volume)) this.open(volume)
     }
-    host.listen(ports.volume, (connection) => Link.accept(host, connection, this))
+    listenPrivately(host, ports.volume, (connection) => Link.accept(host, connection, this))
   }
 
   onRequest(link: Link, message: Message, reply: (message: Message) => void): void {
@@ -47,6 +48,12 @@ class CopyServer implements LinkHandler {
         const store = this.stores.get(message.volume)
         if (store === undefined) reply({ name: 'answer', outcome: 'not-owner' })
         else store.trim(link, message, (outcome) => reply({ name: 'answer', outcome }))
+        break
+      }
+      case 'volumeFilling': {
+        const store = this.stores.get(message.volume)
+        if (store === undefined) reply({ name: 'answer', outcome: 'not-owner' })
+        else store.fill(link, message, (outcome) => reply({ name: 'answer', outcome }))
         break
       }
       case 'volumeRead': {

@@ -402,6 +402,49 @@ describe('a copy', () => {
     expect([...outcomes].sort()).toEqual(['durable', 'durable', 'gap', 'gap', 'promised', 'promised'])
   })
 
+  test('knows through a loss of power that it is being filled, and that it is no more', () => {
+    const disk = new Disk()
+    const link = {}
+    let store = new CopyStore(hostOn(disk), 0, 1000, 3000)
+    const answers: string[] = []
+    const prepare = (epoch: number): void => {
+      const message = { name: 'volumePrepare', volume: 0, epoch, owner: 'a' } as const
+      store.prepare(link, message, ({ outcome, size, isFilling }) => answers.push(`${outcome} ${size} ${isFilling}`))
+      disk.work(100)
+    }
+    const fill = (epoch: number, isFilling: boolean, by: object = link): void => {
+      store.fill(by, { name: 'volumeFilling', volume: 0, epoch, isFilling }, (outcome) => answers.push(outcome))
+      disk.work(100)
+    }
+    const losePower = (): void => {
+      disk.losePower(() => 'drop')
+      store = new CopyStore(hostOn(disk), 0, 1000, 3000)
+      disk.work(100)
+    }
+    prepare(1)
+    disk.failingSyncs = 1
+    fill(1, true)
+    losePower()
+    prepare(1)
+    fill(1, true)
+    losePower()
+    prepare(2)
+    const append = { name: 'volumeAppend', volume: 0, epoch: 2, dataEpoch: 1, offset: 0, markOffset: 0, bytes: record(1, 10) } as const
+    store.append(link, append, ({ outcome, size }) => answers.push(`${outcome} ${size}`))
+    disk.work(100)
+    fill(1, false)
+    fill(2, false, {})
+    losePower()
+    prepare(2)
+    fill(2, false)
+    losePower()
+    prepare(2)
+    expect(answers).toEqual([
+      ...['promised 0 false', 'not-owner', 'promised 0 false', 'done', 'promised 0 true', 'durable 20'],
+      ...['fenced', 'not-owner', 'promised 20 true', 'done', 'promised 20 false'],
+    ])
+  })
+
   test('removes whole segments below the trim offset, and skips to it when its log ends below', () => {
     const disk = new Disk()
     const link = {}

@@ -147,6 +147,23 @@ export class CopyStore {
     })
   }
 
+  /** Remembers that the log is being filled, or that it lacks nothing any more. */
+  fill(link: object, message: MessageOf<'volumeFilling'>, reply: (outcome: 'done' | 'not-owner' | 'fenced') => void): void {
+    this.enqueue(() => {
+      const { epoch, isFilling } = message
+      if (this.unfit(link, epoch) !== undefined) {
+        reply(epoch < this.promisedEpoch ? 'fenced' : 'not-owner')
+        this.finish()
+        return
+      }
+      this.meta.commit([{ kind: 'filling', isFilling }], (saved) => {
+        if (!saved) this.state = 'suspect'
+        reply(saved ? 'done' : 'not-owner')
+        this.finish()
+      })
+    })
+  }
+
   /** May give less than was asked for; nothing at the end of the log. */
   read(offset: number, length: number, done: (outcome: 'read' | 'trimmed' | 'failed', bytes: Buffer) => void): void {
     if (this.state === 'recovering') done('failed', EMPTY)
@@ -197,6 +214,7 @@ export class CopyStore {
       trimOffset: this.meta.trimOffset,
       epochs: this.meta.epochs,
       leaseRemainingMs: Math.max(0, Math.ceil(this.formerLeaseEndMs - this.host.nowMs())),
+      isFilling: this.meta.isFilling,
     })
   }
 

@@ -7,6 +7,10 @@
  *
  * Every trouble (no answer, gap, failed sync, new link) ends in the same way: prepare again, compare histories, cut, go on from there.
  * `acked` is how far the copy's log is known to be durable and equal to ours.
+ *
+ * A copy that is empty where the log is not has lost its disk, or never had a part in it. Before it gets its first byte it notes that it is being filled, and is told
+ * that it is whole once it has all that was durable when we met it: the records that its lost disk helped to make durable among them. Only then is its word on what
+ * is durable worth anything to the next owner.
  */
 import { emit } from '../events.ts'
 import type { Timer } from '../host.ts'
@@ -30,6 +34,8 @@ export interface StreamOwner {
   readonly durableOffset: number
   readonly trimOffset: number
   readonly announcedMark: number
+  /** Nothing that was ever reported durable lies beyond this. */
+  readonly wholeOffset: number
   fetch(offset: number, length: number, limit: number, except: CopyStream | undefined, done: (bytes: Buffer | undefined) => void): void
   onPrepared(stream: CopyStream): void
   onRefused(stream: CopyStream, promisedEpoch: number): void
@@ -58,6 +64,8 @@ export class CopyStream {
   formerLeaseEndMs = Number.POSITIVE_INFINITY
   /** It was behind, or had what we have not got, when we met it. */
   wasRepaired = false
+  /** The copy has a note that it may lack what was durable before it began. */
+  isFilling = false
   private readonly links: CopyLinks
   private readonly owner: StreamOwner
   /** Grows with every new start: answers to what was asked before are not listened to. */
@@ -69,12 +77,21 @@ export class CopyStream {
   private held = false
   private retry: Timer | undefined
   private trimmedTo = 0
+  /** With all below this a copy that is being filled is whole. */
+  private wholeAt = 0
+  private toldWhole = false
 
   constructor(links: CopyLinks, copy: number, owner: StreamOwner) {
     this.links = links
     this.copy = copy
     this.link = links.links[copy]!
     this.owner = owner
+  }
+
+  /** What promised last knows of no record: none was ever written there, or its disk was lost. */
+  get isBlank(): boolean {
+    const { size, trimOffset, epochs } = this.prepared!
+    return size === 0 && trimOffset === 0 && epochs.length === 0 && !this.isFilling
   }
 
   /** Begins, or begins anew. */
@@ -115,6 +132,7 @@ export class CopyStream {
     this.setState('cutting')
     this.wasRepaired = size !== tail.end || position !== size
     if (size > position) this.cut(position)
+    else if (this.isBlank && this.owner.wholeOffset > 0) this.tellFilling(true, () => this.follow())
     else if (position < trimOffset) this.skipTo(trimOffset)
     else this.goOn(position)
   }
@@ -156,6 +174,7 @@ export class CopyStream {
     this.inFlightBytes = 0
     this.fetching = false
     this.held = false
+    this.toldWhole = false
     this.sent = 0
     this.retry?.cancel()
     this.retry = undefined
@@ -187,6 +206,7 @@ export class CopyStream {
         break
       case 'promised':
         this.prepared = message
+        this.isFilling = message.isFilling
         this.formerLeaseEndMs = Math.min(this.formerLeaseEndMs, this.links.host.nowMs() + message.leaseRemainingMs)
         this.setState('prepared')
         this.owner.onPrepared(this)
@@ -209,6 +229,26 @@ export class CopyStream {
     })
   }
 
+  private tellFilling(isFilling: boolean, then: () => void): void {
+    const { volume, epoch } = this.owner
+    const attempt = this.attempt
+    this.link.request({ name: 'volumeFilling', volume, epoch, isFilling }, this.links.settings.requestTimeoutMs, (outcome) => {
+      if (attempt !== this.attempt) return
+      if (outcome.kind !== 'reply' || outcome.message.outcome !== 'done') {
+        this.startOver(RETRY_MS)
+        return
+      }
+      this.isFilling = isFilling
+      then()
+    })
+  }
+
+  private considerWhole(): void {
+    if (!this.isFilling || this.toldWhole || this.acked < this.wholeAt) return
+    this.toldWhole = true
+    this.tellFilling(false, () => this.links.host.reached('copy filled anew'))
+  }
+
   /** What the copy lacks is trimmed everywhere: it goes on behind it. */
   private skipTo(offset: number): void {
     const { volume, epoch } = this.owner
@@ -229,6 +269,8 @@ export class CopyStream {
     this.setState('catching-up')
     this.sent = position
     this.acked = position
+    // What this copy had said that a lost disk had, and what came to count by it, lies below.
+    this.wholeAt = this.owner.wholeOffset
     this.setState('catching-up')
     this.settle()
     this.owner.onProgress(this)
@@ -236,6 +278,7 @@ export class CopyStream {
   }
 
   private settle(): void {
+    this.considerWhole()
     if (this.state !== 'catching-up' || this.acked < this.owner.durableOffset || this.acked < this.owner.tail.start) return
     if (this.wasRepaired && this.owner.durableOffset > 0) this.links.host.reached('late copy caught up')
     this.setState('live')
@@ -251,8 +294,12 @@ export class CopyStream {
       if (bytes === undefined) {
         this.links.host.setTimer(RETRY_MS, () => {
           if (attempt !== this.attempt) return
-          this.fetching = false
-          this.pump()
+          // Trimmed everywhere since it was met: it is to skip that.
+          if (this.sent < this.owner.trimOffset) this.startOver(0)
+          else {
+            this.fetching = false
+            this.pump()
+          }
         })
         return
       }

@@ -2,10 +2,9 @@
  * The broker's leases: one `volumeLease` an interval to each copy server, for all the volumes the broker holds.
  *
  * A volume's lease is valid while a majority of its copies granted it in answer to a request sent less than `leaseMs` ago; a copy counts from the request's
- * arrival, so it always believes in the lease for longer than the owner does. The same call tells a dead link from a quiet one: without an answer
+ * arrival, so it always believes in the lease for longer than the owner does, though its clock be the fastest and the owner's the slowest that
+ * `maximumClockDriftPpm` allows (`ownersShareMs`). The same call tells a dead link from a quiet one: without an answer
  * in time the connection is dropped and made anew.
- *
- * Left out: clocks that run at different rates.
  */
 import type { Host, Timer } from '../host.ts'
 import type { ServiceSettings } from '../settings.ts'
@@ -15,12 +14,27 @@ import type { Link } from '../wire/link.ts'
 export interface Leaseholder {
   readonly volume: number
   readonly epoch: number
+  /** Whether this copy server's word counts: it holds a copy, and not a backup. */
+  isCopy(copy: number): boolean
   /** A majority has promised this epoch, so the lease may be asked for. */
   wantsLease(): boolean
   onLeaseRefused(promisedEpoch: number): void
   onLeaseGranted(copy: number, sentAtMs: number): void
   /** Once an interval: time to see how long there has been no lease. */
   onLeaseInterval(): void
+}
+
+/**
+ * How much of a time that another machine counts may be counted here, so that it surely is over here first: there a second may be shorter than true by
+ * the bound, here longer. The same factor serves from the copies' lease to the owner's, and from the owner's to a proxy's grant.
+ */
+export function ownersShareMs(othersMs: number, maximumClockDriftPpm: number): number {
+  return (othersMs * (1_000_000 - maximumClockDriftPpm)) / (1_000_000 + maximumClockDriftPpm)
+}
+
+/** How long to wait here for a time that another machine counts to be over there: the other way round. */
+export function outlastingMs(othersMs: number, maximumClockDriftPpm: number): number {
+  return (othersMs * (1_000_000 + maximumClockDriftPpm)) / (1_000_000 - maximumClockDriftPpm)
 }
 
 export class LeaseKeeper {
@@ -59,7 +73,7 @@ export class LeaseKeeper {
   ask(copy: number): void {
     const link = this.links[copy]!
     if (!link.up) return
-    const asked = [...this.holders].filter((holder) => holder.wantsLease())
+    const asked = [...this.holders].filter((holder) => holder.wantsLease() && holder.isCopy(copy))
     const volumes = asked.map(({ volume, epoch }) => ({ volume, epoch }))
     const sentAtMs = this.host.nowMs()
     const generation = link.generation

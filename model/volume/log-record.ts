@@ -2,13 +2,22 @@
  * The frame of a log record: length u32 | CRC-32C u32 of what follows | type u8 | version u8 | body. `length` counts what follows the checksum.
  *
  * A reader knows a whole record from one that is cut short (`incomplete`) and from one whose bytes are wrong (`torn`); zeros, as a disk leaves
- * them where a write was lost, are torn. Type numbers are the broker's to choose, but for `EPOCH_BEGIN`.
+ * them where a write was lost, are torn. Type numbers are the broker's to choose, but for those below. A later version of a record may only add to the end of its body:
+ * during a rolling upgrade a program of the version before reads it too, as far as it knows it.
  */
 import { Writer } from '../wire/codec.ts'
 import { crc32c } from '../wire/crc32.ts'
 
-/** The volume's own record, the first of every epoch; its body is the epoch. */
+/** The volume's own record, the first of every epoch; its body is the epoch, and from version 2 on which version of the program its owner runs. */
 export const EPOCH_BEGIN = 1
+/** The highest version in which the first record of an epoch is written. */
+export const EPOCH_BEGIN_LATEST = 2
+/** The last record of an epoch whose owner handed the volume over: it says nothing more in the volume's name. Its body is the epoch. */
+export const EPOCH_END = 250
+/** Up to here goes a backup point; the body is the owner's wall clock, for people. */
+export const BACKUP_POINT = 251
+/** In place of `EPOCH_BEGIN` where what came before is a backup point and something after it is lost. Replayed to whoever lives on the volume. */
+export const RESTORED = 252
 
 const RECORD_HEADER_BYTES = 8
 /** Type and version. */

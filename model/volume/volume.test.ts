@@ -7,16 +7,22 @@ import { describe, expect, test } from 'vitest'
 import { defaultDisk } from '../../sim/disk.ts'
 import { withTail } from '../../sim/latency.ts'
 import { createSimWorld, type SimWorld } from '../../sim/world.ts'
+import type { ServiceEvent } from '../events.ts'
 import type { Boot, Host, RandomStream } from '../host.ts'
 import { defaultSettings, ports, type ServiceSettings } from '../settings.ts'
 import { Reader } from '../wire/codec.ts'
 import type { Fault } from '../world.ts'
 import { CopyLinks } from './copy-links.ts'
 import { bootCopyServer } from './copy-server.ts'
-import { scanRecords } from './log-record.ts'
-import { Volume, type VolumeListener } from './volume.ts'
+import { placementOf } from './kinds.ts'
+import { RESTORED, scanRecords } from './log-record.ts'
+import { type LossReason, Volume, type VolumeListener } from './volume.ts'
 
-const settings: ServiceSettings = { ...defaultSettings, broker: { ...defaultSettings.broker, segmentBytes: 3000 } }
+const settings: ServiceSettings = {
+  ...defaultSettings,
+  broker: { ...defaultSettings.broker, segmentBytes: 3000 },
+  volume: { ...defaultSettings.volume, backupIntervalMs: 500 },
+}
 const RECORD = 20
 const copies = [1, 2, 3].map((n) => ({ name: `volume-${n}`, address: { host: `10.${n}.0.4`, port: ports.volume } }))
 const copyNames = copies.map(({ name }) => name)
@@ -32,6 +38,13 @@ interface Reign {
 
 /** What is true of the log, whoever asks. */
 class Truth {
+  /** The only disk was lost since the last reign began: what came after the backup point may be gone. */
+  diskLost = false
+  /** Records of the log that are in a backup point, as told. */
+  backedUp = 0
+  restores = 0
+  /** Where the log ended after so many records. */
+  readonly ends: { readonly records: number; readonly offset: number }[] = []
   readonly reigns: Reign[] = []
   nextNumber = 1
   /** Nobody appends any more. */
@@ -45,8 +58,12 @@ class Truth {
       expect(epoch).toBeGreaterThan(former.epoch)
       const whole = [...former.replayed, ...former.appended]
       expect(replayed).toEqual(whole.slice(0, replayed.length))
-      expect(replayed.length).toBeGreaterThanOrEqual(former.replayed.length + former.durable)
+      expect(replayed.length).toBeGreaterThanOrEqual(this.diskLost ? this.backedUp : former.replayed.length + former.durable)
+      if (replayed.length < former.replayed.length + former.durable) this.restores++
     } else expect(replayed).toEqual([])
+    this.diskLost = false
+    // What was under way and did not come to count has no place in the log.
+    while ((this.ends.at(-1)?.records ?? 0) > replayed.length) this.ends.pop()
     const reign: Reign = { broker, epoch, replayed, appended: [], durable: 0 }
     this.reigns.push(reign)
     return reign
@@ -67,13 +84,27 @@ class Owner implements VolumeListener {
   private replayed: number[] = []
   private readonly persistent: boolean
 
-  constructor(host: Host, truth: Truth, options: { persistent: boolean; appendEveryMs: number }) {
+  constructor(host: Host, truth: Truth, options: { persistent: boolean; appendEveryMs: number; zonal: boolean }) {
     this.host = host
     this.truth = truth
     this.persistent = options.persistent
     this.appendEveryMs = options.appendEveryMs
     this.random = host.random('owner')
-    this.links = new CopyLinks(host, host.machine, copies, settings)
+    this.links = new CopyLinks(
+      host,
+      host.machine,
+      copies,
+      settings,
+      options.zonal ? () => placementOf('zonal', 0, ['az1', 'az2', 'az3']) : undefined,
+    )
+  }
+
+  /** Hands the volume over to another, in order. */
+  handOver(to: Owner): void {
+    const { volume } = this
+    if (volume?.state !== 'attached') return
+    volume.release(() => to.attach())
+    expect(volume.leaseValid()).toBe(false)
   }
 
   attach(epoch = this.truth.highestEpoch + 1): void {
@@ -85,6 +116,7 @@ class Owner implements VolumeListener {
   }
 
   onReplay(_offset: number, type: number, version: number, body: Buffer): void {
+    if (type === RESTORED) return
     expect([type, version]).toEqual([RECORD, 2])
     this.replayed.push(new Reader(body).u32())
   }
@@ -95,7 +127,7 @@ class Owner implements VolumeListener {
     if (this.appendEveryMs > 0) this.appendForEver(this.volume!)
   }
 
-  onLost(reason: 'refused' | 'unreachable', promisedEpoch: number): void {
+  onLost(reason: LossReason, promisedEpoch: number): void {
     this.lost.push(reason)
     this.truth.highestEpoch = Math.max(this.truth.highestEpoch, promisedEpoch)
     if (!this.persistent) return
@@ -117,6 +149,7 @@ class Owner implements VolumeListener {
       })
     }
     const durable = reign.appended.length
+    this.truth.ends.push({ records: reign.replayed.length + durable, offset: this.volume!.endOffset })
     this.volume!.whenDurable(() => {
       expect(durable).toBeGreaterThanOrEqual(reign.durable)
       reign.durable = durable
@@ -148,10 +181,11 @@ function startRegion(options: {
   appendEveryMs?: number
   perturb?: number
   syncUs?: number
+  zonal?: boolean
 }): Region {
-  const { persistent = false, appendEveryMs = 0, perturb = 0, syncUs = 1000 } = options
+  const { zonal = false, persistent = false, appendEveryMs = 0, perturb = 0, syncUs = 1000 } = options
   const disk = { ...defaultDisk, sync: withTail(syncUs) }
-  const world = createSimWorld({ seed: options.seed, recording: false, disk, perturbations: { probability: perturb } })
+  const world = createSimWorld({ seed: options.seed, recording: zonal, disk, perturbations: { probability: perturb } })
   // An expectation that fails in a process ends only that process.
   world.observe({ onProcessEnded: (_machine, _cause, error) => expect(error).toBeUndefined() })
   const truth = new Truth()
@@ -161,7 +195,7 @@ function startRegion(options: {
   })
   for (let n = 1; n <= options.brokers; n++) {
     const boot: Boot = (host) => {
-      const owner = new Owner(host, truth, { persistent, appendEveryMs })
+      const owner = new Owner(host, truth, { persistent, appendEveryMs, zonal })
       owners.set(n, owner)
       if (persistent) host.setTimer(host.random('start').below(3000), () => owner.attach())
       return {}
@@ -406,6 +440,33 @@ describe('a volume', () => {
     expect(region.logOf('volume-2').equals(other.subarray(other.length - region.logOf('volume-2').length))).toBe(true)
   })
 
+  test('lets a copy go on behind what is trimmed while it catches up', () => {
+    const region = startRegion({ seed: 6, brokers: 1 })
+    const owner = attached(region, 1)
+    owner.append(5)
+    region.runFor(100)
+    const heal = region.world.apply({ kind: 'power-loss', machines: ['volume-2'] })
+    // More than the owner has in memory.
+    for (let i = 0; i < 80; i++) {
+      owner.append(1, 100_000)
+      region.runFor(20)
+    }
+    region.runFor(1000)
+    heal()
+    const begun = region.logOf('volume-2').length
+    region.runFor(5000, () => region.logOf('volume-2').length > begun)
+    expect(region.logOf('volume-2').length).toBeLessThan(1_000_000)
+    const offset = owner.volume!.endOffset
+    owner.volume!.trim(offset)
+    owner.append(30, 100)
+    region.runFor(5000)
+    expect(owner.volume!.isWhole()).toBe(true)
+    const [late, other] = [region.logOf('volume-2'), region.logOf('volume-1')]
+    expect(late.length).toBeGreaterThanOrEqual(owner.volume!.endOffset - offset)
+    const equal = Math.min(late.length, other.length)
+    expect(late.subarray(late.length - equal).equals(other.subarray(other.length - equal))).toBe(true)
+  })
+
   test('reads whole records, from memory and from copies', () => {
     const region = startRegion({ seed: 7, brokers: 1 })
     const owner = attached(region, 1)
@@ -434,6 +495,79 @@ describe('a volume', () => {
     expect(at).toBe(volume!.durableOffset)
     expect(sizes.slice(0, 3).every((size) => size > 0 && size <= 1000)).toBe(true)
     expect(sizes.filter((size) => size > 499_000)).toHaveLength(1)
+  })
+
+  test('goes on filling a destroyed copy through its crashes and under the next owner, and until it is whole does not go by it', () => {
+    const region = startRegion({ seed: 11, brokers: 2 })
+    const first = attached(region, 1)
+    const { world } = region
+    const append = (owner: Owner): void => {
+      for (let i = 0; i < 50; i++) {
+        owner.append(20, 2000)
+        region.runFor(30)
+      }
+    }
+    append(first)
+    const behind = world.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    append(first)
+    const filled = (): number => region.logOf('volume-1').length
+    const destroyed = world.apply({ kind: 'disk-loss', machines: ['volume-1'] })
+    region.runFor(200)
+    world.apply({ kind: 'disk-slow', machines: ['volume-1'], factor: 50 })
+    destroyed()
+    region.runFor(10_000, () => filled() > 300_000)
+    world.apply({ kind: 'restart', machines: ['volume-1'] })
+    const before = filled()
+    region.runFor(10_000, () => filled() > before + 300_000)
+    expect(first.volume!.isWhole()).toBe(false)
+    behind()
+    attached(region, 2)
+    const size = filled()
+    expect(size).toBeLessThan(region.logOf('volume-2').length)
+    expect(world.goals.get('copy filled anew')).toBeUndefined()
+    const dark = world.apply({ kind: 'power-loss', machines: ['volume-2', 'broker-2'] })
+    first.attach()
+    region.runFor(20_000, () => first.volume!.state === 'attached')
+    expect(first.volume!.state).toBe('lost')
+    dark()
+    attached(region, 1)
+    expect(first.reign!.replayed).toHaveLength(2000)
+    region.runFor(20_000)
+    expect(world.goals.get('copy filled anew')).toBe(1)
+    expect(first.volume!.isWhole()).toBe(true)
+    expectEqualCopies(region)
+    world.apply({ kind: 'power-loss', machines: ['volume-2'] })
+    attached(region, 2)
+    expect(region.owner(2).reign!.replayed).toHaveLength(2000)
+  })
+
+  test('fills a destroyed copy from where the log was trimmed, and does not go by it before', () => {
+    const region = startRegion({ seed: 12, brokers: 2 })
+    const first = attached(region, 1)
+    for (let i = 0; i < 10; i++) {
+      first.append(20, 2000)
+      region.runFor(30)
+    }
+    const { volume } = first
+    volume!.mark(volume!.endOffset)
+    volume!.trim(volume!.endOffset)
+    first.append(1)
+    region.runFor(100)
+    const behind = region.world.apply({ kind: 'power-loss', machines: ['volume-3'] })
+    first.append(1)
+    region.runFor(100)
+    expect(first.reign!.durable).toBe(202)
+    const destroyed = region.world.apply({ kind: 'disk-loss', machines: ['volume-1'] })
+    region.runFor(200)
+    // The copy goes on at the trim, and the power goes before the next byte is there.
+    destroyed()
+    region.runFor(2000, () => region.world.goals.get('copy skipped what was trimmed') === 1)
+    expect(region.logOf('volume-1')).toHaveLength(0)
+    region.world.apply({ kind: 'power-loss', machines: ['volume-2', 'broker-1'] })
+    behind()
+    region.owner(2).attach()
+    region.runFor(20_000, () => region.owner(2).volume!.state === 'attached')
+    expect(region.owner(2).volume!.state).toBe('lost')
   })
 
   test('brings a copy whose sync failed back into service', () => {
@@ -520,10 +654,19 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   },
 )
 
-/** A broker is told to take the volume, though it may well have an owner. */
+/** A broker is told to take the volume, though it may well have an owner. Of the three disks one may be lost for good, once. */
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ fault, forMs: fc.constantFrom(1, 20, 300, 2000, 6000), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      destroy: fc.constant('volume-1'),
+      forMs: fc.constantFrom(1, 300, 2000),
+      waitMs: fc.constantFrom(0, 3, 50, 700),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ takeOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
+  { weight: 1, arbitrary: fc.record({ handOver: fc.constantFrom(1, 2), waitMs: fc.constantFrom(0, 3, 50, 700) }) },
 )
 
 describe('a volume under any faults', () => {
@@ -540,7 +683,7 @@ describe('a volume under any faults', () => {
           const isServed = () =>
             [1, 2].some((broker) => {
               const { reign, volume } = region.owner(broker)
-              return (reign?.durable ?? 0) > 5 && volume!.state === 'attached' && volume!.epoch === region.truth.highestEpoch
+              return (reign?.durable ?? 0) > 5 && volume!.leaseValid() && volume!.epoch === region.truth.highestEpoch
             })
           const checkLeases = (): void => {
             const holders = [1, 2].filter((broker) => region.owner(broker).volume?.leaseValid() === true)
@@ -552,10 +695,21 @@ describe('a volume under any faults', () => {
           }
           world.at(0, watch)
           region.runFor(10_000, isServed)
+          let isDestroyed = false
           for (const step of steps) {
+            if ('destroy' in step) {
+              if (isDestroyed) continue
+              isDestroyed = true
+              world.at(world.nowUs() + step.forMs * 1000, world.apply({ kind: 'disk-loss', machines: [step.destroy] }))
+              region.runFor(step.waitMs)
+              continue
+            }
             if ('fault' in step) {
               const heal = world.apply(step.fault)
               world.at(world.nowUs() + step.forMs * 1000, heal)
+            } else if ('handOver' in step) {
+              const [from, to] = [region.owner(step.handOver), region.owner(3 - step.handOver)]
+              world.at(world.nowUs(), () => from.host.setTimer(0, () => from.handOver(to)))
             } else {
               const owner = region.owner(step.takeOver)
               world.at(world.nowUs(), () => owner.host.setTimer(0, () => owner.attach()))
@@ -574,5 +728,112 @@ describe('a volume under any faults', () => {
       ),
       { numRuns: process.env.SQUALL_LONG === '1' ? 2000 : 12 },
     )
+  }, 600_000)
+})
+
+/** Steps of a volume with one copy, on volume-1, and backups on the others. */
+const zonalStep = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('power-loss' as const), machines: someMachines, forMs: fc.constantFrom(1, 300, 2000) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('disk-loss' as const),
+      machines: fc.constant(['volume-1']),
+      forMs: fc.constantFrom(1, 300, 4000),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('disk-loss' as const),
+      machines: fc.constantFrom(['volume-2'], ['volume-3']),
+      forMs: fc.constantFrom(1, 300),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('hand-over' as const), from: fc.constantFrom(1, 2) }) },
+)
+
+describe('a volume with one copy', () => {
+  test('is trimmed only as far as its backups in reach have got it', () => {
+    const region = startRegion({ seed: 3, brokers: 1, zonal: true })
+    const owner = attached(region, 1)
+    const volume = owner.volume!
+    owner.append(100, 100)
+    region.runFor(2000)
+    const point = volume.endOffset
+    owner.append(100, 100)
+    region.runFor(20)
+    expect(volume.durableOffset).toBe(volume.endOffset)
+    volume.trim(volume.endOffset)
+    region.runFor(20)
+    expect(volume.trimOffset).toBe(0)
+    region.runFor(2000)
+    expect(volume.trimOffset).toBeGreaterThan(point)
+    const trimmed = volume.trimOffset
+    const heal = region.world.apply({ kind: 'power-loss', machines: ['volume-2', 'volume-3'] })
+    owner.append(100, 100)
+    region.runFor(20)
+    volume.trim(volume.endOffset)
+    region.runFor(5000)
+    expect(volume.trimOffset).toBe(trimmed)
+    heal()
+    region.runFor(5000)
+    expect(volume.trimOffset).toBeGreaterThan(trimmed)
+  })
+
+  test('loses nothing with its machine, and no more than what came after the backup point with its disk', () => {
+    let restores = 0
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(zonalStep, fc.constantFrom(100, 1500, 6000)), { minLength: 1, maxLength: 8 }),
+        fc.nat(1_000_000),
+        (steps, seed) => {
+          const region = startRegion({ seed, brokers: 2, persistent: true, appendEveryMs: 30, zonal: true })
+          const { world, truth } = region
+          let seen = 0
+          /** Until it has noticed, an owner goes by what a backup had before its disk was lost. */
+          let pointsCountFromUs = 0
+          const listen = (): void => {
+            for (const { event, timeUs } of world.history.slice(seen)) {
+              const told = event as ServiceEvent
+              // A point that both have outlives the loss of either.
+              if (told.kind === 'backup-taken' && told.copies.length === 2 && timeUs >= pointsCountFromUs)
+                truth.backedUp = truth.ends.filter(({ offset }) => offset <= told.offset).at(-1)?.records ?? truth.backedUp
+              if (told.kind === 'volume-restored') while ((truth.ends.at(-1)?.offset ?? 0) > told.offset) truth.ends.pop()
+            }
+            seen = world.history.length
+            world.at(world.nowUs() + 2000, listen)
+          }
+          world.at(0, listen)
+          const isServed = () =>
+            [1, 2].some((broker) => (region.owner(broker).reign?.durable ?? 0) > 5 && region.owner(broker).volume!.state === 'attached')
+          region.runFor(15_000, isServed)
+          for (const [step, waitMs] of steps) {
+            if (step.kind === 'hand-over') {
+              const [from, to] = [region.owner(step.from), region.owner(3 - step.from)]
+              world.at(world.nowUs(), () => from.host.setTimer(0, () => from.handOver(to)))
+            } else {
+              // One backup at least outlives whatever happens to the copy.
+              if (step.kind === 'disk-loss' && step.machines[0] === 'volume-1') truth.diskLost = true
+              else if (step.kind === 'disk-loss') {
+                truth.backedUp = 0
+                pointsCountFromUs = world.nowUs() + step.forMs * 1000 + 2_000_000
+              }
+              const heal = world.apply({ kind: step.kind, machines: step.machines })
+              world.at(world.nowUs() + step.forMs * 1000, heal)
+            }
+            region.runFor(waitMs)
+          }
+          region.runFor(40_000, isServed)
+          expect(isServed()).toBe(true)
+          restores += truth.restores
+        },
+      ),
+      { numRuns: process.env.SQUALL_LONG === '1' ? 1000 : 30 },
+    )
+    expect(restores).toBeGreaterThan(0)
   }, 600_000)
 })

@@ -203,7 +203,8 @@ describe('frames', () => {
   test.each<[FrameError, string, Buffer]>([
     ['too-long', 'a length above the maximum', changedPong((bytes) => bytes.writeUInt32BE(MAXIMUM_FRAME_BYTES + 1, 0)).subarray(0, 4)],
     ['too-short', 'a length that leaves no room for the header', changedPong((bytes) => bytes.writeUInt32BE(5, 0))],
-    ['wrong-version', 'another version', changedPong((bytes) => bytes.writeUInt8(2, 4))],
+    ['wrong-version', 'a version two releases away', changedPong((bytes) => bytes.writeUInt8(3, 4))],
+    ['wrong-version', 'no version at all', changedPong((bytes) => bytes.writeUInt8(0, 4))],
     ['unknown-message', 'a number that no message has', changedPong((bytes) => bytes.writeUInt8(0, 5))],
     ['malformed', 'a list longer than the frame', changedPong((bytes) => bytes.writeUInt32BE(2, 14))],
     ['malformed', 'bytes behind the last field', Buffer.concat([changedPong((bytes) => bytes.writeUInt32BE(21, 0)), Buffer.from([0])])],
@@ -213,6 +214,31 @@ describe('frames', () => {
       error,
     })
     expect(read(oneByOne(bytes)).error).toBe(error)
+  })
+
+  test('are understood by the version before and by the one after, and a checksum is looked at by who knows of it', () => {
+    const message: Message = { name: 'pong', grantMs: 1, serving: [{ shard: 2, epoch: 9 }] }
+    const readBy = (program: number, bytes: Buffer) => {
+      const frames: Framed[] = []
+      const error = new FrameReader(program).read(bytes, { onFrame: (requestId, read) => frames.push({ requestId, message: read }) })
+      return error ?? frames
+    }
+    const whole = [
+      { requestId: 7, message },
+      { requestId: 8, message },
+    ]
+    const written = (program: number) => Buffer.concat([encodeFrame(7, message, program), encodeFrame(8, message, program)])
+    for (const [writer, reader] of [1, 2, 3].flatMap((a) => [1, 2, 3].map((b) => [a, b] as const))) {
+      expect([writer, reader, readBy(reader, written(writer))]).toEqual([writer, reader, whole])
+    }
+    expect(written(2).length - written(1).length).toBe(8)
+    for (let at = 6; at < written(2).length / 2; at++) {
+      const bytes = written(2)
+      bytes[at]! ^= 1
+      expect([at, readBy(2, bytes)]).toEqual([at, 'wrong-checksum'])
+    }
+    const noRoom = Buffer.from([0, 0, 0, 6, 2, 31, 0, 0, 0, 7])
+    expect(readBy(2, noRoom)).toBe('wrong-checksum')
   })
 
   test('a frame announced and not sent takes no room', () => {

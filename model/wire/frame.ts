@@ -1,12 +1,21 @@
 /**
- * Frames of internal calls: length (4), version (1), message number (1), request id (4), body. A frame that does not decode to the last byte,
- * announces more than `MAXIMUM_FRAME_BYTES`, or speaks another version is rejected, and the connection with it: after one wrong byte no later one can be trusted.
+ * Frames of internal calls: length (4), version (1), message number (1), request id (4), body, and from version 2 on a CRC-32C of all that the length counts before it (4).
+ * A frame that does not decode to the last byte, announces more than `MAXIMUM_FRAME_BYTES`, or fails its checksum is rejected, and the connection with it: after one wrong byte
+ * no later one can be trusted.
+ *
+ * A process speaks the version of its program (`Host.version`) and understands that, the one before and the one after, as they are side by side during a rolling upgrade. A version may add to the
+ * end of a frame only, so that the one before takes what it knows and leaves the rest; what is further away is rejected.
  */
 import { type Field, Reader, record, Writer } from './codec.ts'
+import { crc32c } from './crc32.ts'
 import { hotBodies } from './hot-bodies.ts'
 import { type Message, type MessageName, messages } from './messages.ts'
 
 export const FRAME_VERSION = 1
+/** The highest that is written: programs of later versions than this have added nothing to frames. */
+const LATEST_VERSION = 2
+const CHECKED_SINCE = 2
+const CHECKSUM_BYTES = 4
 export const MAXIMUM_FRAME_BYTES = 16 << 20
 const HEADER_BYTES = 10
 
@@ -42,20 +51,30 @@ for (const [name, entry] of Object.entries(messages)) {
 
 const writer = new Writer()
 
-/** @param requestId 0 for a notice; a reply carries its request's. */
-export function encodeFrame(requestId: number, message: Message): Buffer {
+/** What a program of this version writes. */
+function spokenBy(programVersion: number): number {
+  return Math.min(programVersion, LATEST_VERSION)
+}
+
+/**
+ * @param requestId 0 for a notice; a reply carries its request's.
+ * @param programVersion of who sends it
+ */
+export function encodeFrame(requestId: number, message: Message, programVersion = FRAME_VERSION): Buffer {
   const shape = shapeOf.get(message.name)!
+  const version = spokenBy(programVersion)
   writer.begin()
   writer.u32(0)
-  writer.u8(FRAME_VERSION)
+  writer.u8(version)
   writer.u8(shape.number)
   writer.u32(requestId)
   shape.body.write(writer, message)
+  if (version >= CHECKED_SINCE) writer.u32(crc32c(writer.view(4)))
   writer.patchU32(0, writer.length - 4)
   return writer.finish()
 }
 
-export type FrameError = 'too-long' | 'too-short' | 'wrong-version' | 'unknown-message' | 'malformed'
+export type FrameError = 'too-long' | 'too-short' | 'wrong-version' | 'wrong-checksum' | 'unknown-message' | 'malformed'
 
 export interface FrameSink {
   onFrame(requestId: number, message: Message): void
@@ -67,6 +86,12 @@ export class FrameReader {
   private held: Buffer[] = []
   private heldBytes = 0
   private neededBytes = 0
+  private readonly version: number
+
+  /** @param programVersion of who reads */
+  constructor(programVersion = FRAME_VERSION) {
+    this.version = spokenBy(programVersion)
+  }
 
   /** Tells `sink` of each whole frame. @returns what was wrong with the first bad one, after which the stream is of no more use. */
   read(chunk: Buffer, sink: FrameSink): FrameError | undefined {
@@ -79,13 +104,18 @@ export class FrameReader {
       if (length < HEADER_BYTES - 4) return 'too-short'
       if (bytes.length - at - 4 < length) break
       const end = at + 4 + length
-      const reader = new Reader(bytes, at + 4, end)
-      if (reader.u8() !== FRAME_VERSION) return 'wrong-version'
+      const version = bytes[at + 4]!
+      if (version === 0 || Math.abs(version - this.version) > 1) return 'wrong-version'
+      const isChecked = version >= CHECKED_SINCE && version <= this.version
+      const bodyEnd = isChecked ? end - CHECKSUM_BYTES : end
+      if (isChecked && (length < HEADER_BYTES - 4 + CHECKSUM_BYTES || bytes.readUInt32BE(bodyEnd) !== crc32c(bytes, at + 4, bodyEnd)))
+        return 'wrong-checksum'
+      const reader = new Reader(bytes, at + 5, bodyEnd)
       const shape = shapes[reader.u8()]
       if (shape === undefined) return 'unknown-message'
       const requestId = reader.u32()
       const message = shape.body.read(reader)
-      if (!reader.complete()) return 'malformed'
+      if (version > this.version ? reader.malformed : !reader.complete()) return 'malformed'
       sink.onFrame(requestId, message)
       at = end
     }

@@ -1,10 +1,10 @@
 /**
- * The bodies of the few messages that most of the traffic is made of, and the stored message that they carry, written and read field by field.
+ * The bodies of the few messages that most of the traffic is made of, under load and at rest, and the stored message that they carry, written and read field by field.
  *
  * The bytes are those of the table in `messages.ts`, and a test holds them to it. What is gained: `record` goes through names and fields that differ with each
  * call, which an engine can only look up; here every access is to a known place of a known shape.
  */
-import { bool, type Field, type Reader } from './codec.ts'
+import { bool, type Field, type Reader, type Writer } from './codec.ts'
 import { type MessageOf, messages, type StoredMessage } from './messages.ts'
 
 type Targets = MessageOf<'deliver'>['targets']
@@ -164,7 +164,147 @@ const volumeAppended: Field<MessageOf<'volumeAppended'>> = {
   }),
 }
 
-export const hotBodies = { publish, published, deliver, acknowledge, volumeAppend, volumeAppended }
+type ShardEpochs = MessageOf<'pong'>['serving']
+
+function writeShardEpochs(writer: Writer, entries: ShardEpochs): void {
+  writer.u32(entries.length)
+  for (let i = 0; i < entries.length; i++) {
+    writer.u16(entries[i]!.shard)
+    writer.u32(entries[i]!.epoch)
+  }
+}
+
+function readShardEpochs(reader: Reader): ShardEpochs {
+  const count = countOf(reader)
+  if (count === 0) return NONE
+  const entries = [{ shard: reader.u16(), epoch: reader.u32() }]
+  for (let i = 1; i < count && !reader.malformed; i++) entries.push({ shard: reader.u16(), epoch: reader.u32() })
+  return entries
+}
+
+type VolumeEpochs = MessageOf<'volumeLease'>['volumes']
+
+function writeVolumeEpochs(writer: Writer, entries: VolumeEpochs): void {
+  writer.u32(entries.length)
+  for (let i = 0; i < entries.length; i++) {
+    writer.u16(entries[i]!.volume)
+    writer.u32(entries[i]!.epoch)
+  }
+}
+
+function readVolumeEpochs(reader: Reader): VolumeEpochs {
+  const count = countOf(reader)
+  if (count === 0) return NONE
+  const entries = [{ volume: reader.u16(), epoch: reader.u32() }]
+  for (let i = 1; i < count && !reader.malformed; i++) entries.push({ volume: reader.u16(), epoch: reader.u32() })
+  return entries
+}
+
+function readTexts(reader: Reader): readonly string[] {
+  const count = countOf(reader)
+  if (count === 0) return NONE
+  const texts = [reader.utf8()]
+  for (let i = 1; i < count && !reader.malformed; i++) texts.push(reader.utf8())
+  return texts
+}
+
+const heartbeat: Field<MessageOf<'heartbeat'>> = {
+  write(writer, { broker, bootId }) {
+    writer.utf8(broker)
+    writer.u32(bootId)
+  },
+  read: (reader) => ({ name: 'heartbeat', broker: reader.utf8(), bootId: reader.u32() }),
+}
+
+const heartbeatAnswer: Field<MessageOf<'heartbeatAnswer'>> = {
+  write(writer, { known, young, ownerless, alive }) {
+    bool.write(writer, known)
+    bool.write(writer, young)
+    writeShardEpochs(writer, ownerless)
+    writer.u32(alive.length)
+    for (let i = 0; i < alive.length; i++) writer.utf8(alive[i]!)
+  },
+  read: (reader) => ({
+    name: 'heartbeatAnswer',
+    known: bool.read(reader),
+    young: bool.read(reader),
+    ownerless: readShardEpochs(reader),
+    alive: readTexts(reader),
+  }),
+}
+
+const pullRoutes: Field<MessageOf<'pullRoutes'>> = {
+  write(writer, { instance, version }) {
+    writer.u32(instance)
+    writer.u32(version)
+  },
+  read: (reader) => ({ name: 'pullRoutes', instance: reader.u32(), version: reader.u32() }),
+}
+
+const routeEntries = messages.routes.body.entries
+const routes: Field<MessageOf<'routes'>> = {
+  write(writer, { instance, version, young, unchanged, entries }) {
+    writer.u32(instance)
+    writer.u32(version)
+    bool.write(writer, young)
+    bool.write(writer, unchanged)
+    routeEntries.write(writer, entries)
+  },
+  read: (reader) => ({
+    name: 'routes',
+    instance: reader.u32(),
+    version: reader.u32(),
+    young: bool.read(reader),
+    unchanged: bool.read(reader),
+    entries: routeEntries.read(reader),
+  }),
+}
+
+const ping: Field<MessageOf<'ping'>> = {
+  write(writer, { proxy, bootId }) {
+    writer.utf8(proxy)
+    writer.u32(bootId)
+  },
+  read: (reader) => ({ name: 'ping', proxy: reader.utf8(), bootId: reader.u32() }),
+}
+
+const pong: Field<MessageOf<'pong'>> = {
+  write(writer, { grantMs, serving }) {
+    writer.u32(grantMs)
+    writeShardEpochs(writer, serving)
+  },
+  read: (reader) => ({ name: 'pong', grantMs: reader.u32(), serving: readShardEpochs(reader) }),
+}
+
+const volumeLease: Field<MessageOf<'volumeLease'>> = {
+  write(writer, { owner, volumes }) {
+    writer.utf8(owner)
+    writeVolumeEpochs(writer, volumes)
+  },
+  read: (reader) => ({ name: 'volumeLease', owner: reader.utf8(), volumes: readVolumeEpochs(reader) }),
+}
+
+const volumeLeased: Field<MessageOf<'volumeLeased'>> = {
+  write: (writer, { lost }) => writeVolumeEpochs(writer, lost),
+  read: (reader) => ({ name: 'volumeLeased', lost: readVolumeEpochs(reader) }),
+}
+
+export const hotBodies = {
+  publish,
+  published,
+  deliver,
+  acknowledge,
+  volumeAppend,
+  volumeAppended,
+  heartbeat,
+  heartbeatAnswer,
+  pullRoutes,
+  routes,
+  ping,
+  pong,
+  volumeLease,
+  volumeLeased,
+}
 
 /** As `storedMessageField` of the table. */
 export const storedMessage: Field<StoredMessage> = {

@@ -45,7 +45,7 @@ export class Link implements ConnectionHandler, FrameSink {
   private readonly handler: LinkHandler
   private readonly jitter: RandomStream | undefined
   private connection: Connection | undefined
-  private frames = new FrameReader()
+  private frames: FrameReader
   private closed = false
   private nextRequestId = 1
   private readonly pending = new Map<number, Pending>()
@@ -59,6 +59,7 @@ export class Link implements ConnectionHandler, FrameSink {
     this.target = target
     this.handler = handler
     this.dialled = dialled
+    this.frames = new FrameReader(host.version)
     this.jitter = dialled ? host.random(`link ${target.host}:${target.port}`) : undefined
   }
 
@@ -92,14 +93,14 @@ export class Link implements ConnectionHandler, FrameSink {
       replyName: replyNames.get(message.name)!,
       done: done as (outcome: Outcome<Message>) => void,
     })
-    this.connection!.write(encodeFrame(requestId, message as unknown as Message))
+    this.connection!.write(encodeFrame(requestId, message as unknown as Message, this.host.version))
     if (deadlineMs < this.timeoutAtMs) this.armTimeout(deadlineMs)
   }
 
   /** Sends a notice. @returns false, and sends nothing, when the link is down. */
   notify(message: Notice): boolean {
     if (!this.up) return false
-    this.connection!.write(encodeFrame(0, message))
+    this.connection!.write(encodeFrame(0, message, this.host.version))
     return true
   }
 
@@ -148,7 +149,7 @@ export class Link implements ConnectionHandler, FrameSink {
     if (replyNames.has(message.name)) {
       const generation = this.generation
       this.handler.onRequest?.(this, message, (reply) => {
-        if (this.up && this.generation === generation) this.connection!.write(encodeFrame(requestId, reply))
+        if (this.up && this.generation === generation) this.connection!.write(encodeFrame(requestId, reply, this.host.version))
       })
       return
     }
@@ -164,7 +165,7 @@ export class Link implements ConnectionHandler, FrameSink {
   }
 
   private dial(): void {
-    this.frames = new FrameReader()
+    this.frames = new FrameReader(this.host.version)
     const connection = this.host.connect(this.target, this)
     this.connection = connection
     this.connectTimer = this.host.setTimer(CONNECT_TIMEOUT_MS, () => {

@@ -1,5 +1,5 @@
 /**
- * Every internal call of the region: nameserver, volume, session and topic traffic. One table; `link.ts` frames and dispatches it.
+ * Every internal call of the region: nameserver, volume, session, topic and console traffic. One table; `link.ts` frames and dispatches it.
  *
  * A request has one reply (`replies`), a notice has none. The number of a message is its place on the wire and is never used again for another.
  * What a reply cannot say is "unknown": that is a call without a reply, and the link's word.
@@ -23,6 +23,23 @@ export const willField = record({ delaySeconds: u32, message: bytes })
 export type StoredWill = Value<typeof willField>
 
 const shardEpoch = record({ shard: u16, epoch: u32 })
+
+/** Which change of the rules it is: the client that asks for it, and a number that rises with each change of that client. */
+const changeId = record({ client: u53, number: u53 })
+
+/** What the control plane decides over the region: who may do what, and how much of it. `version` grows with each change. */
+export const rulesField = record({
+  version: u32,
+  access: oneOf('open', 'permissions'),
+  topicCreation: oneOf('auto', 'console'),
+  topics: list(utf8),
+  users: list(record({ username: utf8, password: utf8, publish: list(utf8), subscribe: list(utf8) })),
+  /** 0 stands for no limit with the first two. */
+  quotas: record({ connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 }),
+  /** The last change of each client that is in here, so that none is made again when it arrives again. */
+  lastChanges: list(changeId),
+})
+export type RulesDocument = Value<typeof rulesField>
 
 export const messages = {
   // Nameserver
@@ -50,7 +67,10 @@ export const messages = {
 
   // Volume
   volumePrepare: { number: 10, body: { volume: u16, epoch: u32, owner: utf8 } },
-  /** `leaseRemainingMs`: how long the former owner may still believe in a lease that this copy granted. */
+  /**
+   * `leaseRemainingMs`: how long the former owner may still believe in a lease that this copy granted. `isFilling`: the copy was empty when it joined a log that
+   * was not, and nobody has said since that it has all of it.
+   */
   volumePrepared: {
     number: 11,
     body: {
@@ -61,6 +81,7 @@ export const messages = {
       trimOffset: u53,
       epochs: list(record({ epoch: u32, offset: u53 })),
       leaseRemainingMs: u32,
+      isFilling: bool,
     },
   },
   /** Bytes at `offset`, written under `dataEpoch` by the owner of that epoch, sent by the owner of `epoch`. Never crosses an epoch's border. */
@@ -73,6 +94,8 @@ export const messages = {
   volumeTrim: { number: 17, body: { volume: u16, epoch: u32, offset: u53 } },
   volumeLease: { number: 18, body: { owner: utf8, volumes: list(record({ volume: u16, epoch: u32 })) } },
   volumeLeased: { number: 19, body: { lost: list(record({ volume: u16, epoch: u32 })) } },
+  /** Before the first byte for an empty copy of a log that is not empty, and once the copy lacks nothing. */
+  volumeFilling: { number: 20, body: { volume: u16, epoch: u32, isFilling: bool } },
 
   // Proxy and session shard
   ping: { number: 30, body: { proxy: utf8, bootId: u32 } },
@@ -164,24 +187,31 @@ export const messages = {
   /** From the session shard: the will of the connection of that epoch. Stored once, however often it comes; never fenced by a later epoch of the client. */
   publishWill: { number: 62, body: { shard: u16, clientId: utf8, epoch: u32, message: bytes } },
   /**
-   * Makes the shard's knowledge of the session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
+   * Makes the shard's knowledge of each session's subscriptions equal to `subscriptions`, durably, and asks for its messages on this link.
    * `touched`: filters that the SUBSCRIBE or UNSUBSCRIBE behind this version named. The shard decides by retain handling what retained messages are due, once for the version.
    */
   attach: {
-    number: 52,
+    number: 63,
     body: {
       shard: u16,
-      clientId: utf8,
-      incarnation: u32,
-      epoch: u32,
-      version: u32,
-      handle: u32,
-      subscriptions: list(subscriptionField),
-      touched: list(utf8),
+      sessions: list(
+        record({
+          clientId: utf8,
+          incarnation: u32,
+          epoch: u32,
+          version: u32,
+          handle: u32,
+          subscriptions: list(subscriptionField),
+          touched: list(utf8),
+        }),
+      ),
     },
   },
-  /** `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
-  attached: { number: 57, body: { outcome: oneOf('done', 'not-owner', 'fenced'), queueEnd: u53 } },
+  /** `sessions`: in the order of the request. `queueEnd`: one past the last place of the session's queue when its messages began to go to this link. */
+  attached: {
+    number: 64,
+    body: { outcome: oneOf('done', 'not-owner'), sessions: list(record({ outcome: oneOf('done', 'fenced'), queueEnd: u53 })) },
+  },
   detach: { number: 53, body: { shard: u16, clientId: utf8, epoch: u32, handle: u32 } },
   /**
    * One message for sessions of one proxy. `sequence` is the place in the session's queue at this shard, 0 for a QoS 0 message that has none: one with
@@ -198,6 +228,8 @@ export const messages = {
   },
   /** The subscriber is done with these places of its queue: PUBACK, PUBCOMP, or a PUBREC that refuses. */
   acknowledge: { number: 55, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
+  /** The messages at these places expired with the proxy, before they were sent [MQTT-3.3.2-5]: done with as well, though the subscriber has not had them. */
+  expired: { number: 49, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
   /** PUBREC: the subscriber has the QoS 2 messages at these places. Answered by `release` once that is durable. */
   received: { number: 58, body: { shard: u16, places: list(record({ handle: u32, sequence: u53 })) } },
   /** To the proxy: that the subscriber has these is durable, PUBREL may leave. Said again to each connection that takes over, until the place is acknowledged. */
@@ -215,6 +247,98 @@ export const messages = {
       more: bool,
     },
   },
+
+  // Console
+  /** `topic` is a first level. One that is there already, or gone already, is `done` too. */
+  createTopic: { number: 80, body: { id: changeId, topic: utf8 } },
+  deleteTopic: { number: 81, body: { id: changeId, topic: utf8 } },
+  setQuotas: {
+    number: 82,
+    body: { id: changeId, connectionsPerProxy: u32, messagesPerSecond: u32, filtersPerClient: u32, payloadBytes: u32 },
+  },
+  /**
+   * `out-of-reach`: no majority of the consoles has answered; the change may take effect all the same. `superseded`: a later change of the same client was made already, so this one is
+   * not made any more.
+   */
+  rulesChanged: { number: 83, body: { outcome: oneOf('done', 'invalid', 'out-of-reach', 'superseded'), version: u32 } },
+  /** Who has asked for the rules over a link is told of each change over it, by `rules` as a notice. */
+  pullRules: { number: 84, body: { version: u32 } },
+  /** Without a document where the caller has the newest. */
+  rules: { number: 85, body: { document: optional(rulesField) } },
+  rulesPrepare: { number: 86, body: { ballot: u53 } },
+  /** `accepted`: what this console accepted last, under which ballot; 0: nothing yet. */
+  rulesPrepared: {
+    number: 87,
+    body: { outcome: oneOf('promised', 'refused', 'failed'), promisedBallot: u53, acceptedBallot: u53, accepted: optional(rulesField) },
+  },
+  rulesAccept: { number: 88, body: { ballot: u53, document: rulesField } },
+  rulesAccepted: { number: 89, body: { outcome: oneOf('accepted', 'refused', 'failed'), promisedBallot: u53 } },
+  /** To a console: by topic and time. A message's id is its shard and offset. */
+  findMessages: { number: 90, body: { topic: utf8, fromMs: u53, toMs: u53, afterOffset: u53, limit: u16 } },
+  messagesListed: {
+    number: 91,
+    body: {
+      outcome: oneOf('found', 'out-of-reach'),
+      shard: u16,
+      messages: list(record({ offset: u53, storedAtMs: u53, message: bytes })),
+      more: bool,
+    },
+  },
+  /** To a console, which passes it on to the shard: a message by its id, and what became of it. */
+  traceMessage: { number: 92, body: { shard: u16, offset: u53 } },
+  messageTraced: {
+    number: 93,
+    body: {
+      outcome: oneOf('found', 'none', 'not-owner', 'out-of-reach'),
+      storedAtMs: u53,
+      message: bytes,
+      /** False where the log that tells of the deliveries is not kept, or too long to be read for one question. */
+      isWhole: bool,
+      /**
+       * `sent`: or may have been, by a former owner. `ended`: the session is over. `expired`: before it was sent. `unknown`: the log is too long for one question. Times are 0 where it did
+       * not happen, or no record says when.
+       */
+      deliveries: list(
+        record({
+          clientId: utf8,
+          sequence: u53,
+          qos: u8,
+          state: oneOf('waiting', 'sent', 'received', 'acknowledged', 'ended', 'expired', 'unknown'),
+          receivedAtMs: u53,
+          acknowledgedAtMs: u53,
+        }),
+      ),
+    },
+  },
+  /** To a console: in the order of client ids, those after `after`. */
+  listClients: { number: 94, body: { after: utf8, limit: u16 } },
+  /** `partial`: of the sessions at `missing` shards nothing is known. */
+  clientsListed: {
+    number: 95,
+    body: {
+      outcome: oneOf('found', 'partial'),
+      missing: list(u16),
+      clients: list(record({ clientId: utf8, connected: bool, proxy: utf8, sinceMs: u53 })),
+      more: bool,
+    },
+  },
+  /** To a session shard. `sinceMs`: wall clock when it connected last. */
+  listSessions: { number: 96, body: { shard: u16, after: utf8, limit: u16 } },
+  sessionsListed: {
+    number: 97,
+    body: {
+      outcome: oneOf('found', 'not-owner'),
+      clients: list(record({ clientId: utf8, connected: bool, proxy: utf8, sinceMs: u53 })),
+      more: bool,
+    },
+  },
+  /** To a console: closes the client's connection and keeps its session. */
+  kickClient: { number: 98, body: { clientId: utf8 } },
+  kickFromShard: { number: 99, body: { shard: u16, clientId: utf8 } },
+  /** `unreachable`: its proxy did not answer. */
+  clientKicked: { number: 100, body: { outcome: oneOf('kicked', 'not-connected', 'unreachable', 'not-owner', 'out-of-reach') } },
+  /** From the session shard to the proxy: the connection is to be closed with this reason, as an abnormal end. */
+  dropConnection: { number: 101, body: { clientId: utf8, epoch: u32, handle: u32, reasonCode: u8 } },
 
   /** The plain answer to a request that has no more to say. */
   answer: { number: 70, body: { outcome: oneOf('done', 'not-owner', 'fenced') } },
@@ -235,6 +359,7 @@ export const replies = {
   volumeCut: 'volumeAppended',
   volumeRead: 'volumeData',
   volumeTrim: 'answer',
+  volumeFilling: 'answer',
   volumeLease: 'volumeLeased',
   ping: 'pong',
   openSession: 'sessionOpened',
@@ -249,6 +374,19 @@ export const replies = {
   attach: 'attached',
   endSession: 'answer',
   queryMessages: 'messagesFound',
+  createTopic: 'rulesChanged',
+  deleteTopic: 'rulesChanged',
+  setQuotas: 'rulesChanged',
+  pullRules: 'rules',
+  rulesPrepare: 'rulesPrepared',
+  rulesAccept: 'rulesAccepted',
+  findMessages: 'messagesListed',
+  traceMessage: 'messageTraced',
+  listClients: 'clientsListed',
+  listSessions: 'sessionsListed',
+  kickClient: 'clientKicked',
+  kickFromShard: 'clientKicked',
+  dropConnection: 'kicked',
 } as const satisfies Partial<Record<MessageName, MessageName>>
 
 export type RequestName = keyof typeof replies
@@ -259,8 +397,10 @@ export type Notice =
   | MessageOf<'detach'>
   | MessageOf<'deliver'>
   | MessageOf<'acknowledge'>
+  | MessageOf<'expired'>
   | MessageOf<'received'>
   | MessageOf<'release'>
+  | MessageOf<'rules'>
 
 /** A message as topic shards store it and proxies carry it: encoded once by the publisher's proxy, never decoded whole on the way. */
 export const storedMessageField = record({
