@@ -102,6 +102,27 @@ describe('no-amplification', () => {
     expect(region.stage.verdict('no-amplification')).toBe('held')
   })
 
+  test('bears more where what clients sent long ago arrives all at once: it counts when it is answered', () => {
+    const verdict = (isAnswered: boolean) => {
+      const region = new Region()
+      const client = region.stage.connected(0)
+      const publish = (sequence: number) => () => {
+        client.publish('data/0', sequence)
+        client.puback(sequence)
+      }
+      for (let i = 0; i < 10; i++) region.second(100, publish(i))
+      region.stage.apply(crash)
+      for (let i = 10; i < 50; i++) region.second(100, () => client.publish('data/0', i))
+      region.stage.heal(crash)
+      region.second(900, () => {
+        if (isAnswered) for (let i = 10; i < 50; i++) client.puback(i)
+      })
+      for (let i = 0; i < 4; i++) region.second(100)
+      return region.stage.verdict('no-amplification')
+    }
+    expect([verdict(true), verdict(false)]).toEqual(['held', 'violated'])
+  })
+
   test('judges until half a minute after the region is in order again, by what was before the first fault', () => {
     const region = Region.underLoad(100)
     for (let i = 0; i < 20; i++) region.second(250)

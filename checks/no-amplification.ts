@@ -7,7 +7,7 @@
  * connection that it begins counts as a client: how often it tries is its profile's affair, what the region makes of it is ours. The clients of an inner
  * tier are the machines that call it: each of their connections may bring three requests more, since all of them have to find their way when owners change.
  * Where the clients themselves send more than before (those who come back publish what they had queued, and acknowledge what waited for them), three times becomes as many times more: that
- * is load, not amplification.
+ * is load, not amplification. What they wrote into a connection that led nowhere for a while arrives all at once, and counts when it is answered.
  * A tier with fewer than twenty requests a second for each of its machines is not flooded, nor are brokers and volume servers with fewer than a hundred.
  * The seconds before: the last ten at most in which clients sent something and nobody had begun to connect for two seconds, at least two of them; faults that follow within half a minute of
  * another are judged by what was before the first. Judged until half a minute after the region is in order again, or until publishing has stopped and the auditor begins.
@@ -46,6 +46,8 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   const machines = new Map(tierRoles.map((role) => [role, context.machines.filter((each) => each.role === role).length] as const))
   /** What clients sent once they were connected: publishes, acknowledgements, subscriptions. */
   const load = new PerSecond()
+  /** Publishes answered. */
+  const answered = new PerSecond()
   const connecting = new Map<number, Set<Client>>()
   const losing = new Map<number, Set<Client>>()
   const attempts = new PerSecond()
@@ -82,7 +84,7 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   const judge = (second: number, { requests, load: loadBefore }: Base) => {
     const distinct = reconnecting(second)
     const begun = attempts.at(second) + attempts.at(second - 1)
-    const loadNow = Math.max(load.at(second), load.at(second - 1))
+    const loadNow = Math.max(load.at(second), load.at(second - 1), answered.at(second), answered.at(second + 1))
     const growth = Math.max(1, loadNow / Math.max(1, loadBefore))
     for (const [role, tier] of tiers) {
       const before = requests.get(role)!
@@ -99,7 +101,7 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
           { timeUs: faultUs, text: `until then the ${role} tier had at most ${before} requests a second` },
           {
             timeUs: second * 1_000_000,
-            text: `${distinct} clients were reconnecting (${begun} attempts), ${links} connections led into the tier, and clients sent ${loadNow} packets a second (${loadBefore} before)`,
+            text: `${distinct} clients were reconnecting (${begun} attempts), ${links} connections led into the tier, and ${loadNow} packets of clients came a second (${loadBefore} before)`,
           },
           { timeUs: (second + 1) * 1_000_000, text: `${found} requests within this second` },
         ]
@@ -142,6 +144,7 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
     onPublishSent: (_connection, _flow, _sequence, _publication, _kind, timeUs) => offered(timeUs),
     onAcknowledgementSent: (_connection, _packetId, timeUs) => offered(timeUs),
     onReleaseSent: (_connection, _packetId, _publication, timeUs) => offered(timeUs),
+    onAnswered: (_connection, _publication, _accepted, _first, timeUs) => answered.add(secondOf(timeUs), 1),
     onAct(act, timeUs) {
       if (act !== 'drained') return
       judgeUpTo(secondOf(timeUs) - 1)
