@@ -148,8 +148,8 @@ describe('no-amplification', () => {
       for (let i = 0; i < 4; i++) region.second(10)
       return region.stage.verdict('no-amplification')
     }
-    expect(asked(45)).toBe('held')
-    expect(asked(90)).toBe('violated')
+    expect(asked(120)).toBe('held')
+    expect(asked(200)).toBe('violated')
   })
 
   test('does not judge what the auditor asks for', () => {

@@ -7,8 +7,8 @@
  * connection that it begins counts as a client: how often it tries is its profile's affair, what the region makes of it is ours. The clients of an inner
  * tier are the machines that call it: each of their connections may bring three requests more, since all of them have to find their way when owners change.
  * Where the clients themselves send more than before (those who come back publish what they had queued, and acknowledge what waited for them), three times becomes as many times more: that
- * is load, not amplification. What they wrote into a connection that led nowhere for a while arrives all at once, and counts when it is answered.
- * A tier with fewer than twenty requests a second for each of its machines is not flooded, nor are brokers and volume servers with fewer than a hundred.
+ * is load, not amplification. What they wrote into a connection that led nowhere for a while arrives all at once, and counts when it is answered or delivered.
+ * A tier with fewer than twenty requests a second for each of its machines is not flooded, nor are nameservers with fewer than fifty, brokers and volume servers with fewer than a hundred.
  * The seconds before: the last ten at most in which clients sent something and nobody had begun to connect for two seconds, at least two of them; faults that follow within half a minute of
  * another are judged by what was before the first. Judged until half a minute after the region is in order again, or until publishing has stopped and the auditor begins.
  * Put to the test by each of those seconds and each tier.
@@ -21,7 +21,7 @@ import { KEPT_SECONDS, PerSecond, secondOf, Tier, type TierRole, tierRoles } fro
 const FACTOR = 3
 const PER_CLIENT = 3
 /** So many requests a second flood no machine, whatever it got before. Brokers and volume servers of a small region have its shards to look after too: each that moves is read and attached to anew. */
-const BORNE_PER_MACHINE: Readonly<Record<TierRole, number>> = { 'load-balancer': 20, proxy: 20, nameserver: 20, broker: 100, volume: 100 }
+const BORNE_PER_MACHINE: Readonly<Record<TierRole, number>> = { 'load-balancer': 20, proxy: 20, nameserver: 50, broker: 100, volume: 100 }
 const BASE_SECONDS = 10
 const LEAST_BASE_SECONDS = 2
 /** After a client began to connect, what it sets off is over within this. */
@@ -46,8 +46,9 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   const machines = new Map(tierRoles.map((role) => [role, context.machines.filter((each) => each.role === role).length] as const))
   /** What clients sent once they were connected: publishes, acknowledgements, subscriptions. */
   const load = new PerSecond()
-  /** Publishes answered. */
+  /** Publishes of clients that surely arrived: those answered, and those delivered for the first time. */
   const answered = new PerSecond()
+  const delivered = new PerSecond()
   const connecting = new Map<number, Set<Client>>()
   const losing = new Map<number, Set<Client>>()
   const attempts = new PerSecond()
@@ -84,7 +85,11 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
   const judge = (second: number, { requests, load: loadBefore }: Base) => {
     const distinct = reconnecting(second)
     const begun = attempts.at(second) + attempts.at(second - 1)
-    const loadNow = Math.max(load.at(second), load.at(second - 1), answered.at(second), answered.at(second + 1))
+    const loadNow = Math.max(
+      load.at(second),
+      load.at(second - 1),
+      ...[answered, delivered].flatMap((each) => [each.at(second), each.at(second + 1)]),
+    )
     const growth = Math.max(1, loadNow / Math.max(1, loadBefore))
     for (const [role, tier] of tiers) {
       const before = requests.get(role)!
@@ -145,6 +150,9 @@ export function checkNoAmplification({ context, disturbance }: Shared): NoAmplif
     onAcknowledgementSent: (_connection, _packetId, timeUs) => offered(timeUs),
     onReleaseSent: (_connection, _packetId, _publication, timeUs) => offered(timeUs),
     onAnswered: (_connection, _publication, _accepted, _first, timeUs) => answered.add(secondOf(timeUs), 1),
+    onDelivery({ first, timeUs }) {
+      if (first) delivered.add(secondOf(timeUs), 1)
+    },
     onAct(act, timeUs) {
       if (act !== 'drained') return
       judgeUpTo(secondOf(timeUs) - 1)
