@@ -8,11 +8,10 @@
  */
 import { ConsoleClient } from '../model/console/console-client.ts'
 import type { Address, Boot, Host } from '../model/host.ts'
-import { RouteTable } from '../model/nameserver/route-table.ts'
 import type { ServiceSettings } from '../model/settings.ts'
 import { Reader } from '../model/wire/codec.ts'
-import { Link } from '../model/wire/link.ts'
 import { type MessageOf, type StoredMessage, storedMessageField } from '../model/wire/messages.ts'
+import { ShardLinks } from './shard-links.ts'
 
 export interface AuditConfig {
   readonly nameservers: readonly Address[]
@@ -57,8 +56,7 @@ interface Lane {
 class Auditor {
   private readonly host: Host
   private readonly config: AuditConfig
-  private readonly routes: RouteTable
-  private readonly links = new Map<string, Link>()
+  private readonly links: ShardLinks
   private readonly lanes: readonly Lane[]
   private readonly malformed: string[] = []
   private readonly toTrace: { readonly shard: number; readonly offset: number; readonly message: StoredMessage }[] = []
@@ -76,8 +74,7 @@ class Auditor {
       else topics.push(topic)
     }
     this.lanes = [...byShard].map(([shard, topics]) => ({ shard, topics, next: 0, afterOffset: 0 }))
-    this.routes = new RouteTable(host, config.nameservers, config.settings, 'on-demand', () => undefined)
-    this.routes.refreshNow()
+    this.links = new ShardLinks(host, config.nameservers, config.settings)
     host.setTimer(config.budgetMs, () => this.end())
     for (const lane of this.lanes) this.ask(lane)
     if (this.lanes.length === 0) this.end()
@@ -90,8 +87,8 @@ class Auditor {
       if (this.lanes.every((other) => other.next === other.topics.length)) this.askForTraces()
       return
     }
-    const link = this.linkTo(this.routes.owner(lane.shard)?.address)
-    if (link?.up !== true) {
+    const link = this.links.to(lane.shard)
+    if (link === undefined) {
       this.later(lane)
       return
     }
@@ -156,25 +153,14 @@ class Auditor {
   }
 
   private later(lane: Lane): void {
-    this.routes.refreshNow()
+    this.links.refreshNow()
     this.host.setTimer(RETRY_MS, () => this.ask(lane))
-  }
-
-  private linkTo(address: Address | undefined): Link | undefined {
-    if (address === undefined) return undefined
-    const key = `${address.host}:${address.port}`
-    let link = this.links.get(key)
-    if (link === undefined) {
-      link = Link.dial(this.host, address, {})
-      this.links.set(key, link)
-    }
-    return link
   }
 
   private end(): void {
     if (this.ended) return
     this.ended = true
-    for (const link of this.links.values()) link.close()
+    this.links.close()
     const unanswered = this.lanes.flatMap((lane) => lane.topics.slice(lane.next))
     this.config.onDone({ topics: this.config.topics.length, messages: this.messages, unanswered, malformed: this.malformed })
   }

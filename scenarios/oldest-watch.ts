@@ -5,11 +5,10 @@
  * A shard that does not answer is not asked again before the next time: nothing is said of it then.
  */
 import type { Address, Boot, Host } from '../model/host.ts'
-import { RouteTable } from '../model/nameserver/route-table.ts'
 import type { ServiceSettings } from '../model/settings.ts'
 import { Reader } from '../model/wire/codec.ts'
-import { Link } from '../model/wire/link.ts'
 import { type StoredMessage, storedMessageField } from '../model/wire/messages.ts'
+import { ShardLinks } from './shard-links.ts'
 
 export interface OldestWatchConfig {
   readonly nameservers: readonly Address[]
@@ -28,20 +27,18 @@ const END_OF_TIME_MS = Number.MAX_SAFE_INTEGER
 class OldestWatch {
   private readonly host: Host
   private readonly config: OldestWatchConfig
-  private readonly routes: RouteTable
-  private readonly links = new Map<string, Link>()
+  private readonly links: ShardLinks
 
   constructor(host: Host, config: OldestWatchConfig) {
     this.host = host
     this.config = config
-    this.routes = new RouteTable(host, config.nameservers, config.settings, 'on-demand', () => undefined)
-    this.routes.refreshNow()
+    this.links = new ShardLinks(host, config.nameservers, config.settings)
     this.wait()
   }
 
   private wait(): void {
     this.host.setTimer(this.config.intervalMs, () => {
-      this.routes.refreshNow()
+      this.links.refreshNow()
       for (const topic of this.config.topics()) this.ask(topic)
       this.wait()
     })
@@ -49,8 +46,8 @@ class OldestWatch {
 
   private ask(topic: string): void {
     const shard = this.config.shardOfTopic(topic)
-    const link = this.linkTo(this.routes.owner(shard)?.address)
-    if (link?.up !== true) return
+    const link = this.links.to(shard)
+    if (link === undefined) return
     const askedMs = this.host.nowMs()
     link.request(
       { name: 'queryMessages', shard, topic, fromMs: 0, toMs: END_OF_TIME_MS, afterOffset: 0, limit: 1 },
@@ -62,17 +59,6 @@ class OldestWatch {
         this.config.onOldest(topic, oldest, this.host.nowMs() - askedMs)
       },
     )
-  }
-
-  private linkTo(address: Address | undefined): Link | undefined {
-    if (address === undefined) return undefined
-    const key = `${address.host}:${address.port}`
-    let link = this.links.get(key)
-    if (link === undefined) {
-      link = Link.dial(this.host, address, {})
-      this.links.set(key, link)
-    }
-    return link
   }
 }
 
